@@ -86,7 +86,8 @@ class QemuImg:
     @contextlib.contextmanager
     def checked(self, path: StrOrBytesPath, opening: OpenDiskOptions) -> Iterator[CheckedDisk]:
         """Unpack the disk if it is packed, check it, and hold it open."""
-        folder = tempfile.gettempdir()
+        with self._making("a temporary file"):
+            folder = tempfile.gettempdir()
         with plain_disks(self._op, [PlainDisk(path, opening)], folder, self._go_on, one=True) as (plain,):
             with plain.named():
                 found, node, descriptors = _native.check_disk(
@@ -125,6 +126,9 @@ class QemuImg:
                 )
             except FileNotFoundError:
                 raise self._missing() from None
+            except OSError as error:
+                reason = f"qemu-img cannot be run: {error.strerror}"
+                raise Error(self._op, reason, error.errno or 0) from error
             said = _Said()
             interrupts: list[KeyboardInterrupt] = []
             try:
@@ -178,13 +182,22 @@ class QemuImg:
         if program is None:
             raise self._missing()
         with contextlib.ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="guestkit-"))
+            with self._making("a temporary directory"):
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="guestkit-"))
             writes = () if disk.readonly else disk.descriptors[:1]
             files = [f"{number}{'w' if number in writes else ''}" for number in disk.descriptors]
             if output is not None:  # there already, since a program that is shut in makes no files
-                files.append(f"{stack.enter_context(output.open('xb')).fileno()}w")
+                with self._making("the output"):
+                    files.append(f"{stack.enter_context(output.open('xb')).fileno()}w")
             what = f"{os.getpid()}:{','.join(files)}:{folder}"
             yield [cage, "-guestkit-cage", what, "-guestkit-program", program]
+
+    @contextlib.contextmanager
+    def _making(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Error(self._op, f"{what} cannot be made: {error.strerror}", error.errno or 0) from error
 
     def _missing(self) -> Error:
         return Error(self._op, "qemu-img cannot be run", errno.ENOENT, hint=hint("qemu-img"))

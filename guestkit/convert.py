@@ -118,7 +118,7 @@ def conversion_result(
     source: StrOrBytesPath,
     output: StrOrBytesPath,
     format: str,
-    outcome: Conversion | Error | OSError,
+    outcome: Conversion | Error,
     seconds: float,
 ) -> ConversionResult:
     """Return the outcome of a conversion that took that long as a dictionary, such as for JSON."""
@@ -138,8 +138,6 @@ def conversion_result(
     if isinstance(outcome, Error):
         error = f"{outcome.op}: {outcome.message}"
         result |= {"error": error, "cause": outcome.cause, "hint": outcome.hint}
-    elif isinstance(outcome, OSError):
-        result |= {"error": f"convert: {outcome}", "cause": "unknown"}
     return result
 
 
@@ -190,12 +188,12 @@ class DiskConverter:
         begin = time.monotonic()
         told = None if progress is None else _Told(progress)
         opening = OpenDiskOptions(format=source_format, backing=backing, in_use=in_use, unpack=unpack)
-        outcome: Conversion | Error | OSError
+        outcome: Conversion | Error
         try:
             outcome = _converted(
                 self._qemu_img("convert"), source, opening, output, format, compress, flatten, told, replace
             )
-        except (Error, OSError) as error:
+        except Error as error:
             if told is not None and error is told.failure:
                 raise
             if self._cancelled and error.errno == errno.EINTR:

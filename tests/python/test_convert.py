@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from guestkit import (
     under,
 )
 from guestkit._qemu_img import QemuImg
+from guestkit.cli import main
+from guestkit.handle_options import Sandbox
 from tests.images import naming
 
 MIB = 1 << 20
@@ -164,6 +167,46 @@ def test_an_image_that_cannot_be_synced_was_told_without_its_name(
     with pytest.raises(Error, match=f"{output}: Input/output error"):
         DiskConverter().create_disk(output, MIB)
     assert left_in(tmp_path) == {source.name}
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("permission", "qemu-img cannot be run: Permission denied"),
+        ("folder", "a temporary directory cannot be made: No such file or directory"),
+        ("space", "the output cannot be made: No space left on device"),
+    ],
+)
+def test_what_the_host_refuses_was_no_error_of_the_conversion(
+    missing: str,
+    message: str,
+    tmp_path: Path,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Regression: `convert_disk` raised OSError, and `guestkit convert --json` printed no JSON."""
+
+    def fill(path: Path, *_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    if missing == "permission":
+        program = tmp_path / "bin" / "qemu-img"
+        program.mkdir(parents=True)  # a directory, which not even root runs
+        monkeypatch.setenv("PATH", str(program.parent))
+    else:
+        monkeypatch.setattr("guestkit._qemu_img._native.cage_program", lambda: "cage")
+        if missing == "folder":
+            monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "removed"))
+        else:
+            monkeypatch.setattr(Path, "open", fill)
+    sandbox: Sandbox = "auto" if missing == "permission" else "strict"
+    output = tmp_path / "output.qcow2"
+    with pytest.raises(Error, match=message) as caught:
+        convert_disk(source, output, sandbox=sandbox)
+    assert caught.value.errno in (errno.EACCES, errno.ENOENT, errno.ENOSPC)
+    assert main(["convert", "--json", "--sandbox", sandbox, str(source), str(output)]) == 1
+    assert json.loads(capsys.readouterr().out)["error"] == f"convert: {message}"
 
 
 def test_compress(converter: Any, tmp_path: Path, source: Path) -> None:
@@ -462,6 +505,8 @@ def test_ctrl_c_in_the_terminal_interrupted_what_writes_to_an_image(
 import asyncio, sys
 from guestkit import AsyncDiskConverter, DiskConverter
 from guestkit._qemu_img import QemuImg
+from guestkit.cli import main
+from guestkit.handle_options import Sandbox
 
 def read(*arguments):
     print("begun", flush=True)
