@@ -27,7 +27,7 @@ from guestkit import __version__, _initrd, _kernel_image, _native
 from guestkit._private import make_private
 from guestkit._system import hint
 from guestkit._template import NotEmulated, build_template, hypervisor_file, machine_command
-from guestkit.errors import ApplianceError, Error
+from guestkit.errors import ApplianceError, Error, said
 from guestkit.generated.values import ApplianceMode, Cause
 from guestkit.handle import Guestfs
 
@@ -440,7 +440,7 @@ def _note_failure(lean: Path, error: Exception) -> None:
     """Log why there is no warm appliance, and keep it for those who launch the lean one."""
     text = str(error)
     if isinstance(error, ApplianceError):  # a launch's names its call
-        text = text.removeprefix(f"{error.op}: ")
+        text = "; ".join(filter(None, said(error)))
     elif isinstance(error, subprocess.CalledProcessError) and error.stderr:
         text = f"{error}: {os.fsdecode(error.stderr)}"
     line = " ".join("".join(char if char.isprintable() else " " for char in text[-1000:]).split())

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from guestkit import _native, appliance
 from guestkit._system import install_command
 from guestkit._template import hypervisor_file
-from guestkit.errors import Error
+from guestkit.errors import Error, said
 from guestkit.generated.values import ApplianceMode
 from guestkit.handle import Guestfs
 
@@ -85,7 +85,9 @@ def _guarded(look: Callable[[Guestfs], Iterator[Finding]], g: Guestfs) -> Iterat
     try:
         yield from look(g)
     except (OSError, subprocess.SubprocessError, Error) as error:
-        yield Finding(name=look.__name__.strip("_"), level="error", message=" ".join(str(error).split()))
+        message, remedy = said(error)
+        name = look.__name__.strip("_")
+        yield Finding(name=name, level="error", message=" ".join(message.split()), remedy=remedy)
 
 
 def _libguestfs(g: Guestfs) -> Iterator[Finding]:

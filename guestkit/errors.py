@@ -57,6 +57,11 @@ def is_final(error: BaseException) -> bool:
     return isinstance(error, Error) and (type(error) is not Error or error.errno == errno.EINTR)
 
 
+def said(error: BaseException) -> tuple[str, str]:
+    """Return what the error says, without the call that an Error names, and its hint: "" if it has none."""
+    return (error.message, error.hint) if isinstance(error, Error) else (str(error), "")
+
+
 class HandleClosed(Error, ValueError):
     """The handle is closed or being closed, or belongs to the parent process before a fork."""
 

@@ -12,7 +12,7 @@ import asyncssh
 
 from guestkit._aside import new_file
 from guestkit.appliance import own_cache
-from guestkit.errors import ApplianceError, Error
+from guestkit.errors import ApplianceError, Error, said
 
 _log = logging.getLogger("guestkit")
 
@@ -28,7 +28,8 @@ def host_key() -> asyncssh.SSHKey:
     try:
         path = own_cache() / _NAME
     except ApplianceError as error:
-        _log.warning("SFTP's host key is not kept, so clients will not know it again: %s", error)
+        reason = "; ".join(filter(None, said(error)))
+        _log.warning("SFTP's host key is not kept, so clients will not know it again: %s", reason)
         return asyncssh.generate_private_key(_KIND)
     try:
         with contextlib.suppress(FileNotFoundError):

@@ -351,6 +351,17 @@ def test_one_look_that_fails_does_not_cost_the_others(monkeypatch: pytest.Monkey
     assert "memory" in {one.name for one in found}
 
 
+def test_a_check_that_failed_named_its_call_and_hid_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: "appliance: it cannot be read; chmod a+r it", all of it as the message."""
+
+    def fail() -> NoReturn:
+        raise appliance.ApplianceError("appliance", "it cannot be read", hint="chmod a+r it")
+
+    monkeypatch.setattr(appliance, "appliances", fail)
+    found = finding("appliance")
+    assert (found.level, found.message, found.remedy) == ("error", "it cannot be read", "chmod a+r it")
+
+
 def test_a_kernel_that_no_appliance_can_be_made_of_was_a_warning(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

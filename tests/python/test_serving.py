@@ -282,6 +282,7 @@ def test_the_host_key_is_kept_for_this_user_alone(
     cache.chmod(0o777)
     assert host_key().get_fingerprint() != kept
     assert "SFTP's host key is not kept" in caplog.text
+    assert "appliance: " not in caplog.text  # it named a call that nobody has made
 
 
 def test_a_cache_on_a_filesystem_without_hard_links_had_no_host_key(
