@@ -28,8 +28,8 @@ def host_key() -> asyncssh.SSHKey:
     try:
         path = own_cache() / _NAME
     except ApplianceError as error:
-        reason = "; ".join(filter(None, said(error)))
-        _log.warning("SFTP's host key is not kept, so clients will not know it again: %s", reason)
+        why = "; ".join(filter(None, said(error)))
+        _log.warning("SFTP's host key is not kept, so clients will not know it again: %s", why)
         return asyncssh.generate_private_key(_KIND)
     try:
         with contextlib.suppress(FileNotFoundError):
