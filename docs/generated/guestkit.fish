@@ -87,7 +87,7 @@ complete -c guestkit -n '_shtab_guestkit_using inspect' -s v -l verbose -d 'tell
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l log-json -d 'messages as JSON, an object a line'
 complete -c guestkit -n '_shtab_guestkit_using inspect' -l debug -d 'a Python traceback with an error'
 complete -c guestkit -n '_shtab_guestkit_using inspect; and test $_shtab_guestkit_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a disk image or a block device; compressed, or an archive such as an OVA, too; or the URL of a raw disk: http, https, ssh, nbd'
-complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a ls -d 'List the files in directories of a guest, or files alone. A symlink that is named and leads to a directory is followed, in the guest. Several directories have headings, as in ls(1).'
+complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a ls -d 'List the files in directories of a guest, or files alone. A symlink that is named and leads to a directory is followed, in the guest. Of several paths, the files come first, and directories have headings, as in ls(1).'
 complete -c guestkit -n '_shtab_guestkit_using ls' -l help -d 'show this'
 complete -c guestkit -n '_shtab_guestkit_using ls' -s l -l long -d 'permissions, owner, size and time too'
 complete -c guestkit -n '_shtab_guestkit_using ls' -s R -l recursive -d 'directories with all that is below'

@@ -8,9 +8,8 @@ from guestkit.cli.contents import write
 from guestkit.cli.ending import noting
 from guestkit.cli.guests import opened_guest, paths_in_guest
 from guestkit.cli.options import add_disk_argument, add_guest_options
-from guestkit.cli.outcome import tell_error
+from guestkit.cli.outcome import each, tell_error
 from guestkit.cli.screen import Screen
-from guestkit.errors import Error, is_final
 
 DESCRIPTION = """\
 Write files of a guest to stdout: exactly to a pipe or file; on a terminal what is not visible is escaped."""
@@ -31,15 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     paths = paths_in_guest(arguments)
-    status = 0
     with opened_guest(arguments, screen) as g:
-        for path in paths:
-            try:
-                with noting(f"{path} is not complete"):
-                    write(g, path, screen)
-            except Error as error:
-                if is_final(error):
-                    raise
-                tell_error(error, arguments, screen)
-                status = 1
-    return status
+
+        def show(path: str) -> None:
+            with noting(f"{path} is not complete"):
+                write(g, path, screen)
+
+        return each(paths, show, lambda error: tell_error(error, arguments, screen))

@@ -4,28 +4,67 @@ from __future__ import annotations
 
 import argparse
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.text import Text
 
 from guestkit._text import some
+from guestkit.cli.outcome import each
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable, utc
 from guestkit.files import Extracted, GuestFile, mode_of
+from guestkit.handle import Guestfs
+from guestkit.reading import list_files, lstat
 
 
-def show(
-    path: str, files: Sequence[GuestFile], arguments: argparse.Namespace, screen: Screen, *, several: bool
-) -> None:
-    """Write the listing of `path`, as `lines`; beneath its name if it is one of several and no file alone."""
-    if several and [file.path for file in files] != [path]:
-        screen.write(f"{printable(path)}:\n")
-    screen.show_lines(lines(path, files, arguments))
+def list_each(
+    g: Guestfs,
+    paths: Sequence[str],
+    arguments: argparse.Namespace,
+    screen: Screen,
+    tell: Callable[[Exception], object],
+) -> int:
+    """Write the listings of the paths as ls(1) does; return the exit status.
+
+    The files that are no directories come first, then each directory as soon as it is read. If there are
+    several paths, it has a heading.
+
+    arguments: those of `add_form_options`
+    tell: as in `each`
+    """
+    files: list[GuestFile] = []
+    directories: list[str] = []
+    written = False
+
+    def sort(path: str) -> None:
+        if g.is_dir(path, followsymlinks=True):
+            directories.append(path)
+        else:
+            files.append(lstat(g, path))
+
+    def show(path: str) -> int:
+        nonlocal written
+        left_out: list[str] = []
+        found = list_files(g, path, recursive=arguments.recursive, left_out=left_out.append)
+        if len(paths) > 1:
+            blank = "\n" if written else ""
+            screen.write(f"{blank}{printable(path)}:\n")
+        screen.show_lines(lines(found, arguments, path.rstrip("/") + "/"))
+        written = True
+        return tell_left_out(screen, left_out)
+
+    status = each(paths, sort, tell)
+    if files:
+        screen.show_lines(lines(files, arguments))
+        written = True
+    return each(directories, show, tell) | status
 
 
-def lines(path: str, files: Sequence[GuestFile], arguments: argparse.Namespace) -> Iterator[Text]:
-    """Yield the lines of a listing of `path`, in the form that the options of `add_form_options` ask for."""
-    top = path.rstrip("/") + "/"
+def lines(files: Sequence[GuestFile], arguments: argparse.Namespace, top: str = "") -> Iterator[Text]:
+    """Yield the lines of a listing, in the form that the options of `add_form_options` ask for.
+
+    top: what the files' names do not begin with
+    """
     names = [Text(printable(file.path.removeprefix(top)), style=_style(file)) for file in files]
     if not arguments.long:
         yield from names

@@ -7,17 +7,16 @@ import json
 from dataclasses import asdict
 
 from guestkit.cli.guests import opened_guest, paths_in_guest
-from guestkit.cli.listing import show, tell_left_out
+from guestkit.cli.listing import list_each, tell_left_out
 from guestkit.cli.options import add_disk_argument, add_form_options, add_guest_options
-from guestkit.cli.outcome import tell_error
+from guestkit.cli.outcome import each, tell_error
 from guestkit.cli.screen import Screen
-from guestkit.errors import Error, is_final
 from guestkit.files import GuestFile
 from guestkit.reading import list_files
 
 DESCRIPTION = """\
 List the files in directories of a guest, or files alone. A symlink that is named and leads to a directory is
-followed, in the guest. Several directories have headings, as in ls(1)."""
+followed, in the guest. Of several paths, the files come first, and directories have headings, as in ls(1)."""
 EXAMPLES = (
     "guestkit ls web.qcow2 /etc",
     "guestkit ls -lhR web.qcow2 /var/lib",
@@ -38,24 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     paths = paths_in_guest(arguments)
-    status = 0
+    found: list[GuestFile] = []
     left_out: list[str] = []
-    found: list[tuple[str, list[GuestFile]]] = []
+
+    def tell(error: Exception) -> None:
+        tell_error(error, arguments, screen)
+
     with opened_guest(arguments, screen) as g:
-        for path in paths:
-            try:
-                listed = list_files(g, path, recursive=arguments.recursive, left_out=left_out.append)
-            except Error as error:
-                if is_final(error):
-                    raise
-                tell_error(error, arguments, screen)
-                status = 1
-            else:
-                found.append((path, listed))
-    if arguments.json:
-        files = [asdict(file) for _, listed in found for file in listed]
-        screen.write(json.dumps(files, indent=2) + "\n")
-    else:
-        for path, listed in found:
-            show(path, listed, arguments, screen, several=len(paths) > 1)
+        if not arguments.json:
+            return list_each(g, paths, arguments, screen, tell)
+
+        def collect(path: str) -> None:
+            found.extend(list_files(g, path, recursive=arguments.recursive, left_out=left_out.append))
+
+        status = each(paths, collect, tell)
+    screen.write(json.dumps([asdict(file) for file in found], indent=2) + "\n")
     return status | tell_left_out(screen, left_out)

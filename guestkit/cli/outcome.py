@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
 from guestkit.cli.ending import ended_by_signals, notes, status_of
@@ -15,6 +16,7 @@ from guestkit.cli.options import DEBUG, LOG_JSON
 from guestkit.cli.screen import Screen, logging_to
 from guestkit.cli.streams import writing
 from guestkit.cli.usage import UsageError
+from guestkit.errors import Error, is_final
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,6 +49,26 @@ def tell_error(error: Exception, arguments: argparse.Namespace, screen: Screen) 
     screen.tell("error", sentence(error, disks_of(arguments)))
     if arguments.debug:
         screen.tell_traceback(error)
+
+
+def each(paths: Iterable[str], work: Callable[[str], int | None], tell: Callable[[Exception], object]) -> int:
+    """Do the work for each path in a guest, after an error of another one, too; return the exit status.
+
+    work: returns an exit status; None is 0
+    tell: tells of an error about a path; what ends all, such as a dead appliance, is raised
+    """
+    status = 0
+    for path in paths:
+        try:
+            status |= work(path) or 0
+        except (Error, OSError) as error:
+            # Another OSError is about this host, such as a stdout that is full.
+            is_about_it = isinstance(error, Error) or error.filename == path
+            if is_final(error) or error.errno == errno.EINTR or not is_about_it:
+                raise
+            tell(error)
+            status |= 1
+    return status
 
 
 def tell_errors(arguments: argparse.Namespace, screen: Screen, work: Callable[[], int]) -> int:

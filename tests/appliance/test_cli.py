@@ -82,8 +82,8 @@ def test_a_missing_path_lost_the_others_which_nothing_told_apart(
     paths = ["/etc/debian_version", "/nope", "/srv/directory", "/"]
     assert main(["ls", "disk", *paths]) == 1
     out, err = capfd.readouterr()
-    assert out.startswith("/etc/debian_version\n/srv/directory:\n")
-    assert "\n/:\n" in out
+    assert out.startswith("/etc/debian_version\n\n/srv/directory:\n")
+    assert "\n\n/:\n" in out
     assert err.startswith("guestkit: error: /nope: ")
     assert err.count("\n") == 1
     assert main(["ls", "--json", "disk", *paths[:2]]) == 1

@@ -114,6 +114,11 @@ class Guest:
 
     FILES = ("/etc", "/etc/hosts", "/etc/host name", "/etc/\x1b[31m", "/-x", "/etc/.hidden")
 
+    NUMBERS = (
+        *("st_uid", "st_gid", "st_nlink", "st_ino"),
+        *("st_mtime_sec", "st_ctime_sec", "st_atime_sec"),
+    )
+
     def __init__(self) -> None:
         self.ready = True
         self.called: list[tuple[Any, ...]] = []
@@ -127,7 +132,8 @@ class Guest:
         directory = path in ("/", "/etc")
         if not directory and path not in self.FILES:
             raise Error("lstatns", f"{path}: No such file or directory", 2)
-        return {"st_mode": (stat.S_IFDIR if directory else stat.S_IFREG) | 0o644, "st_size": 10}
+        mode = (stat.S_IFDIR if directory else stat.S_IFREG) | 0o644
+        return {**dict.fromkeys(self.NUMBERS, 0), "st_mode": mode, "st_size": 10}
 
     statns = lstatns
 
@@ -680,6 +686,82 @@ def test_a_script_on_stdin(
     told = capsys.readouterr()
     assert told.out == "/etc\n"
     assert r"cat: /etc/\xff: No such file or directory" in told.err
+
+
+LS = (["ls", "disk"], ["shell", "disk", "-c", "ls"])
+
+
+def looking(words: list[str], *paths: str) -> list[str]:
+    *before, last = words
+    return [*before, f"{last} {' '.join(paths)}"] if "-c" in words else [*words, *paths]
+
+
+@pytest.mark.parametrize("words", LS, ids=["command", "shell"])
+def test_a_file_among_directories_passed_for_a_name_in_one_of_them(
+    words: list[str], opened: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: ls(1), which this follows, lists files first and puts an empty line before a directory."""
+    assert main(looking(words, "/etc", "/", "/etc/hosts", "/-x")) == 0
+    names = ["hosts", "host name", r"\x1b[31m", ".hidden"]
+    assert capsys.readouterr().out.splitlines() == [
+        "/etc/hosts", "/-x", "", "/etc:", *names, "", "/:", "etc", "-x"
+    ]  # fmt: skip
+    assert main(looking(words, "/", "/nope")) == 1
+    assert capsys.readouterr().out == "/:\netc\n-x\n"
+    assert main(looking(words, "/")) == 0
+    assert capsys.readouterr().out == "etc\n-x\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        *((words, "/:\netc\n-x\n") for words in LS),
+        (["shell", "disk", "-c", "stat"], "path      /\n"),
+        (["shell", "disk", "-c", "cat"], ""),
+        (["cat", "disk"], ""),
+    ],
+    ids=["ls", "ls in the shell", "stat in the shell", "cat in the shell", "cat"],
+)
+def test_one_path_that_is_missing_cost_those_behind_it(
+    words: list[str],
+    shown: str,
+    opened: dict[str, Any],
+    guest: Guest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Regression: in the shell alone, so that it and the command line differed."""
+    monkeypatch.setattr(guest, "is_file", lambda path, **_: False, raising=False)
+    monkeypatch.setattr(guest, "exists", lambda path: path == "/", raising=False)
+    assert main(looking(words, "/nope", "/")) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(shown)
+    told = err.splitlines()
+    assert "/nope: " in told[0]
+    assert len(told) == (2 if "cat" in words[0] + words[-1] else 1)
+
+
+@pytest.mark.parametrize("words", LS, ids=["command", "shell"])
+def test_an_appliance_that_died_cost_the_listings_before(
+    words: list[str],
+    opened: dict[str, Any],
+    guest: Guest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    listed = guest.walk
+
+    def walk(path: str, **bounds: int) -> list[GuestFile]:
+        if path == "/etc":
+            guest.ready = False
+            raise ApplianceKilled("walk", "killed")
+        return listed(path, **bounds)
+
+    monkeypatch.setattr(guest, "walk", walk)
+    assert main(looking(words, "/", "/etc", "/")) == 1
+    out, err = capsys.readouterr()
+    assert out == "/:\netc\n-x\n"
+    assert "killed" in err
 
 
 def test_what_goes_wrong_in_a_script_on_stdin_tells_its_line(

@@ -7,14 +7,16 @@ import fnmatch
 import posixpath
 import stat
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from rich.text import Text
 
 from guestkit._file_errors import about, check_regular
 from guestkit._usage import percent, used_share
 from guestkit.cli import contents
-from guestkit.cli.listing import show, tell_left_out, tell_skipped
+from guestkit.cli.listing import list_each, tell_left_out, tell_skipped
 from guestkit.cli.options import add_bound_option, add_form_options
+from guestkit.cli.outcome import each
 from guestkit.cli.screen import Screen
 from guestkit.cli.shell.command import Command, Parser
 from guestkit.cli.shell.paging import page
@@ -43,17 +45,11 @@ def _ls_arguments(parser: Parser) -> None:
 
 def _ls(session: Session, given: argparse.Namespace) -> int:
     paths = session.paths(given.path or ["."])
-    status = 0
-    for path in paths:
-        left_out: list[str] = []
-        files = list_files(session.g, path, recursive=given.recursive, left_out=left_out.append)
-        show(path, files, given, session.screen, several=len(paths) > 1)
-        status |= tell_left_out(session.screen, left_out)
-    return status
+    return list_each(session.g, paths, given, session.screen, partial(session.tell_error, "ls"))
 
 
-def _cat(session: Session, given: argparse.Namespace) -> None:
-    for path in session.paths(given.path):
+def _cat(session: Session, given: argparse.Namespace) -> int:
+    def show(path: str) -> None:
         with about(path):
             seen = session.g.statns(path)
         check_regular(path, seen["st_mode"])
@@ -61,17 +57,21 @@ def _cat(session: Session, given: argparse.Namespace) -> None:
         read_by_a_person = session.interactive and session.screen.is_terminal
         if read_by_a_person and size > LONG_FILE:
             page(session, path)
-            continue
+            return
         contents.write(session.g, path, session.screen)
         if read_by_a_person and size and session.g.pread(path, 1, size - 1) != b"\n":
             session.screen.write("\n")  # else the prompt would stand behind it
 
+    return each(session.paths(given.path), show, partial(session.tell_error, "cat"))
 
-def _less(session: Session, given: argparse.Namespace) -> None:
-    for path in session.paths(given.path):
+
+def _less(session: Session, given: argparse.Namespace) -> int:
+    def show(path: str) -> None:
         with about(path):
             check_regular(path, session.g.statns(path)["st_mode"])
         page(session, path)
+
+    return each(session.paths(given.path), show, partial(session.tell_error, "less"))
 
 
 def _find_arguments(parser: Parser) -> None:
@@ -95,8 +95,8 @@ def _find(session: Session, given: argparse.Namespace) -> int:
     return tell_left_out(session.screen, left_out)
 
 
-def _stat(session: Session, given: argparse.Namespace) -> None:
-    for path in session.paths(given.path):
+def _stat(session: Session, given: argparse.Namespace) -> int:
+    def show(path: str) -> None:
         with about(path):
             seen = session.g.lstatns(path)
             mode = seen["st_mode"]
@@ -115,6 +115,8 @@ def _stat(session: Session, given: argparse.Namespace) -> None:
             ("accessed", f"{utc(seen['st_atime_sec'])} UTC"),
         ]
         _show(session.screen, rows)
+
+    return each(session.paths(given.path), show, partial(session.tell_error, "stat"))
 
 
 def _df_arguments(parser: Parser) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from guestkit.cli.ending import notes
-from guestkit.cli.errors import sentence
 from guestkit.cli.shell import actions
 from guestkit.cli.shell.command import Leave
 from guestkit.cli.shell.helping import COMMANDS, manual
 from guestkit.cli.shell.parsing import Unfinished, Word, commands
 from guestkit.cli.shell.session import LOST, Session
 from guestkit.cli.usage import UsageError
-from guestkit.errors import Error
 
 #: What became of a session whose appliance has ended.
 ANEW = "the appliance has ended; the next command opens the disk anew, without what was mounted by hand"
@@ -83,17 +81,9 @@ def run(session: Session, words: Sequence[Word]) -> int:
         session.screen.tell("error", str(error))
         return 2
     except Exception as error:
-        text = sentence(_cause(error))
-        name = words[0] if words[0] in COMMANDS else ""
-        session.screen.tell("error", ": ".join(filter(None, [name, text, *notes(error)])))
+        session.tell_error(words[0] if words[0] in COMMANDS else "", error)
         _tell_if_lost(session, error)
         return 1
-
-
-def _cause(error: Exception) -> Exception:
-    """Return what is worth telling: what a program in the appliance said has no number, but a text."""
-    cause = error.__cause__
-    return cause if isinstance(error, OSError) and isinstance(cause, Error) and not cause.errno else error
 
 
 def _run(session: Session, words: Sequence[Word]) -> int:

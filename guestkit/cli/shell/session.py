@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from guestkit._file_errors import about, failure
+from guestkit.cli.ending import notes
+from guestkit.cli.errors import sentence
 from guestkit.cli.screen import Screen
 from guestkit.cli.shell.parsing import as_pattern
 from guestkit.cli.usage import UsageError
@@ -104,6 +106,13 @@ class Session:
         self._stack = contextlib.ExitStack()
         return True
 
+    # ---- errors
+
+    def tell_error(self, name: str, error: Exception) -> None:
+        """Tell of an error. name: of the command; "": the error names the call"""
+        text = sentence(_cause(error))
+        self.screen.tell("error", ": ".join(filter(None, [name, text, *notes(error)])))
+
     # ---- paths
 
     def path(self, word: str) -> str:
@@ -137,6 +146,12 @@ class Session:
             raise UsageError(
                 f"{command}: the disk is opened read-only: guestkit shell --rw --format FORMAT writes"
             )
+
+
+def _cause(error: Exception) -> Exception:
+    """Return what is worth telling: what a program in the appliance said has no number, but a text."""
+    cause = error.__cause__
+    return cause if isinstance(error, OSError) and isinstance(cause, Error) and not cause.errno else error
 
 
 def host_path(word: str) -> str:
