@@ -30,7 +30,11 @@ def unfinished(parent: Path) -> Iterator[Path]:
         folder.mkdir(0o700)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        except KeyboardInterrupt:  # one may come when all else is done; another one ends this, too
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 @contextmanager

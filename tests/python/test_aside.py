@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,23 @@ def test_what_went_wrong_was_told_of_a_hidden_file(tmp_path: Path) -> None:
     assert (refused.value.filename, refused.value.filename2) == (str(tmp_path), None)
     with pytest.raises(FileNotFoundError, match="another"), _aside.new_file(tmp_path / "document"):
         raise FileNotFoundError(2, "No such file", "another")
+    assert os.listdir(tmp_path) == []
+
+
+def test_ctrl_c_while_the_rest_is_removed_left_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: the copy was complete, with a directory .guestkit-… beside it."""
+    remove = os.rmdir
+    interrupted = []
+
+    def interrupt(*given: Any, **options: Any) -> None:
+        if not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+        remove(*given, **options)
+
+    monkeypatch.setattr(os, "rmdir", interrupt)
+    with pytest.raises(KeyboardInterrupt), _aside.unfinished(tmp_path) as folder:
+        (folder / "rest").mkdir()
     assert os.listdir(tmp_path) == []
 
 
