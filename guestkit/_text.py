@@ -32,12 +32,16 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def some(sentences: Iterable[str], rest: Callable[[int], str], most: int = MOST_TOLD) -> Iterator[str]:
-    """Yield the first sentences, and one on the rest, which takes their number: a guest chooses how many."""
+def at_most(sentences: Iterable[str], rest: Callable[[int], str], most: int = MOST_TOLD) -> Iterator[str]:
+    """Yield the first sentences, and one on the rest, if any: a guest chooses how many there are.
+
+    rest: makes that sentence of their number, which is never 1: a single one is yielded itself
+    """
     left = iter(sentences)
     yield from islice(left, most)
-    if more := sum(1 for _ in left):
-        yield rest(more)
+    last = list(islice(left, 1))
+    more = sum(1 for _ in left)
+    yield from [rest(more + 1)] if more else last
 
 
 def without_secrets(name: str) -> str:

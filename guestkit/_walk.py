@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from guestkit._operations.trees import TOO_DEEP, below
-from guestkit._text import some
+from guestkit._text import at_most
 from guestkit.errors import Error, is_final
 from guestkit.files import MAX_DEPTH, MAX_ENTRIES, GuestFile
 from guestkit.handle import Guestfs
@@ -34,7 +34,7 @@ def walk(g: Guestfs, top: str, *, ends: float = math.inf) -> tuple[list[GuestFil
 
 def told(unread: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each of the first hundred directories, and one for the rest."""
-    return some(
+    return at_most(
         (f"{path}: {reason}: what is in there is not looked at" for path, reason in unread.items()),
         lambda more: f"what is in {more} more directories is not looked at either",
     )

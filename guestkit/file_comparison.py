@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Unpack
 
 from guestkit._operations.paths import resolved
-from guestkit._text import some
+from guestkit._text import at_most
 from guestkit._walk import told, walk
 from guestkit.comparison import Change, Comparison
 from guestkit.disks import Guest, names_of
@@ -244,7 +244,7 @@ def _readable(paths: Sequence[str], files: Files, unknown: list[str]) -> set[str
         else:
             wanted.add(path)
             left -= size
-    unknown += some(
+    unknown += at_most(
         (f"{path}: its content, {files[path].size} bytes, is too large to be read" for path in too_large),
         lambda more: f"the contents of {more} more files are too large to be read",
     )
@@ -306,7 +306,7 @@ class _Reader:
         return {path: found[path] for path in wanted & found.keys()}
 
     def _not_compared(self, paths: Sequence[str], reason: str) -> Iterator[str]:
-        return some(
+        return at_most(
             (f"{self._side}: {path}: its content is not compared: {reason}" for path in paths),
             lambda more: f"{self._side}: the contents of {more} more files are not compared: {reason}",
         )
@@ -386,7 +386,7 @@ def _with_texts(
 
 
 def _without_lines(paths: Sequence[str], reason: str) -> Iterator[str]:
-    return some(
+    return at_most(
         (f"{path}: its lines are not told: {reason}" for path in paths),
         lambda more: f"the lines of {more} more files are not told: {reason}",
     )

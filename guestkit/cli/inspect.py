@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Do what the arguments say; return the exit status."""
     given = guests_of(arguments, one=arguments.one_guest) if disks_of(arguments) else []
     if not (given or arguments.demo):  # such as of a search that found nothing
-        raise UsageError("give a DISK, or --demo, which makes a small guest")
+        raise UsageError("give a DISK, -d DOMAIN, or --demo, which makes a small guest")
     if arguments.xml and len(given) > 1:
         raise UsageError("--xml is for one guest: one DISK, one -d DOMAIN, or --one-guest")
     how = opening(arguments)

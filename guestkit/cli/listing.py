@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rich.text import Text
 
-from guestkit._text import some
+from guestkit._text import at_most
 from guestkit.cli.outcome import each
 from guestkit.cli.screen import Screen
 from guestkit.cli.text import human_size, printable, utc
@@ -88,7 +88,7 @@ def tell_left_out(screen: Screen, left_out: Sequence[str]) -> int:
 
 def tell_skipped(screen: Screen, copied: Extracted) -> int:
     """Warn of what was not copied; return the exit status."""
-    for sentence in some(
+    for sentence in at_most(
         (f"{skipped.path}: not copied: {skipped.reason}" for skipped in copied.skipped),
         lambda more: f"{more} more files are not copied either",
     ):

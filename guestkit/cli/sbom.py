@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Mapping, Sequence
 
-from guestkit._text import some
+from guestkit._text import at_most
 from guestkit._writing import write
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
@@ -165,7 +165,7 @@ def _languages(
 
 
 def _tell_gaps(disk: str, bill: Sbom, screen: Screen) -> None:
-    for sentence in some(
+    for sentence in at_most(
         (f"{disk}: the bill of materials may be incomplete: {gap}" for gap in bill.gaps),
         lambda more: f"{disk}: the bill of materials tells {more} more gaps",
     ):
