@@ -129,7 +129,10 @@ def add_fleet_options(parser: argparse._ActionsContainer, timeout: str = "") -> 
     timeout: what else to tell about --timeout
     """
     parser.add_argument(
-        "--concurrency", metavar="N", type=positive, help="disks at once; default: one a processor"
+        "--concurrency",
+        metavar="N",
+        type=positive,
+        help="disks at once; default: one for each processor it may use",
     )
     parser.add_argument(
         "--timeout",
