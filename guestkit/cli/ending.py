@@ -52,6 +52,9 @@ def end_by_signal(status: int) -> None:
 
     A shell would take an ordinary exit for Ctrl-C dealt with, and go on with its loop; systemd would call a
     service failed that it has stopped. Process 1, as in a container, is not ended by its own signal.
+
+    Of what an exit does, only the functions of atexit run: no thread is waited for, as that might take for
+    ever, and neither run the hooks by which concurrent.futures waits for its own.
     """
     number = status - 128
     if number in ENDING:
