@@ -39,6 +39,10 @@ __all__ = [
 
 _log = logging.getLogger("guestkit")
 
+#: What `GuestArguments.tell` is told.
+STARTING = "starting the appliance"
+WRITING = "writing to the disk"
+
 #: The arguments of `mount_guest` as C++ takes them: root, readonly, keys, step.
 NativeMountOptions = tuple[str | None, bool, tuple[NativeKey, ...], Callable[[str], object] | None]
 
@@ -128,11 +132,11 @@ def launched(
     tell = step or (lambda text: None)
     with Guestfs(handle) as g:
         add_disks(g, disk, opening, step=step)
-        tell("starting the appliance")
+        tell(STARTING)
         g.launch()
         yield g
         if not opening.readonly:
-            tell("writing to the disk")
+            tell(WRITING)
             finish(g)
 
 

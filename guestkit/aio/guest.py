@@ -13,7 +13,7 @@ from guestkit.aio.call import until_done
 from guestkit.aio.events import on_loop
 from guestkit.aio.handle import AsyncGuestfs
 from guestkit.disks import add_disks
-from guestkit.guest import GuestArguments, finish, guest_arguments
+from guestkit.guest import STARTING, WRITING, GuestArguments, finish, guest_arguments
 
 _log = logging.getLogger("guestkit")
 
@@ -32,7 +32,7 @@ async def open_guest(asked: GuestArguments) -> AsyncGenerator[AsyncGuestfs, None
         await prepare(g, asked)
         yield g
         if not asked.opening.readonly:
-            asked.tell("writing to the disk")
+            asked.tell(WRITING)
             await _finished(g)
 
 
@@ -55,6 +55,6 @@ async def prepare(g: AsyncGuestfs, asked: GuestArguments) -> None:
     await g._submit(
         "open_disks", lambda handle: add_disks(handle, asked.guest, asked.opening, step=asked.step)
     )
-    asked.tell("starting the appliance")
+    asked.tell(STARTING)
     await g.launch()
     await g.run(asked.mount)
