@@ -41,7 +41,7 @@ def test_what_went_wrong_was_told_of_a_hidden_file(tmp_path: Path) -> None:
 def test_ctrl_c_while_the_rest_is_removed_left_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Regression: the copy was complete, with a directory .guestkit-… beside it."""
     remove = os.rmdir
-    interrupted = []
+    interrupted: list[bool] = []
 
     def interrupt(*given: Any, **options: Any) -> None:
         if not interrupted:
