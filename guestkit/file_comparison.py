@@ -28,7 +28,7 @@ from guestkit.comparison import Change, Comparison
 from guestkit.disks import Guest, names_of
 from guestkit.errors import Error, is_final
 from guestkit.files import GuestFile, word_for
-from guestkit.guest import launched, mount_guest
+from guestkit.guest import GuestArguments, launched
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
 from guestkit.inspection import Key
@@ -140,14 +140,17 @@ def diff_guests(
         opening_from("diff_guests", of_disks),
     )
     handle = options_from(options, of_handle, INSPECTION, "diff_guests")
-    keys = tuple(keys)
+    known = tuple(keys)
     guests: list[Guestfs] = []
     unknown: list[str] = []
     with ExitStack() as stack:
         for side, disk, opening in zip(_SIDES, (a, b), openings, strict=True):
             tell = _named_step(names_of(disk)[0], step)
-            g = stack.enter_context(launched(disk, opening, handle, tell))
-            mounted = mount_guest(g, root=root, mounts=mounts, keys=keys, step=tell)
+            asked = GuestArguments(
+                guest=disk, root=root, mounts=mounts, keys=known, opening=opening, handle=handle, step=tell
+            )
+            g = stack.enter_context(launched(asked))
+            mounted = asked.mount(g)
             guests.append(g)
             unknown += (f"{side}: {failure.part}: {failure.message}" for failure in mounted.failures)
         if step is not None:

@@ -52,8 +52,8 @@ class GuestArguments:
     """The arguments of `open_guest`, here and in guestkit.aio."""
 
     guest: Guest
-    root: str | None
-    mounts: Mapping[str, str] | None
+    root: str | None = None
+    mounts: Mapping[str, str] | None = None
     keys: tuple[Key, ...]
     opening: OpenDiskOptions
     handle: HandleOptions
@@ -116,27 +116,21 @@ def open_guest(asked: GuestArguments) -> Generator[Guestfs, None, None]:
     options: the handle's, as one value; None: those for inspection, `HandleOptions(appliance="inspection")`,
         where the guest is only read. Keywords that are fields of `HandleOptions` win over it
     """
-    with launched(asked.guest, asked.opening, asked.handle, asked.step) as g:
+    with launched(asked) as g:
         asked.mount(g)
         yield g
 
 
 @contextmanager
-def launched(
-    disk: Guest,
-    opening: OpenDiskOptions,
-    handle: HandleOptions,
-    step: Callable[[str], object] | None = None,
-) -> Generator[Guestfs, None, None]:
+def launched(asked: GuestArguments) -> Generator[Guestfs, None, None]:
     """Launch an appliance with the disks, of which nothing is mounted; the end is that of `open_guest`."""
-    tell = step or (lambda text: None)
-    with Guestfs(handle) as g:
-        add_disks(g, disk, opening, step=step)
-        tell(STARTING)
+    with Guestfs(asked.handle) as g:
+        add_disks(g, asked.guest, asked.opening, step=asked.step)
+        asked.tell(STARTING)
         g.launch()
         yield g
-        if not opening.readonly:
-            tell(WRITING)
+        if not asked.opening.readonly:
+            asked.tell(WRITING)
             finish(g)
 
 

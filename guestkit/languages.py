@@ -26,7 +26,7 @@ from guestkit._walk import told, walk
 from guestkit.disks import Guest
 from guestkit.errors import Error, is_final
 from guestkit.generated.values import Inspection
-from guestkit.guest import launched, mount_guest
+from guestkit.guest import GuestArguments, launched
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, check_limit, name_options_of, options_from
 from guestkit.inspection import Key
@@ -163,16 +163,19 @@ def find_in_guest(
         itself is limited by launch_timeout
     """
     of_disks, of_handle = parted(keywords)
-    opening = opening_from("find_in_guest", of_disks)
-    handle = options_from(options, of_handle, INSPECTION, "find_in_guest")
+    asked = GuestArguments(
+        guest=disk,
+        keys=tuple(keys),
+        opening=opening_from("find_in_guest", of_disks),
+        handle=options_from(options, of_handle, INSPECTION, "find_in_guest"),
+    )
     check_limit("find_in_guest", "timeout", timeout)
     ends = math.inf if timeout is None else monotonic() + timeout
-    keys = tuple(keys)
     found: list[LanguagePackages] = []
     try:
-        with launched(disk, opening, handle) as g:
+        with launched(asked) as g:
             for system in inspection.operating_systems:
-                found.append(_found_in(g, system.root, keys, ends))
+                found.append(_found_in(g, replace(asked, root=system.root), system.root, ends))
     except Error as error:
         found.append(LanguagePackages(packages=(), gaps=(str(error),)))
     return tuple(found)
@@ -181,7 +184,7 @@ def find_in_guest(
 name_options_of(find_in_guest, OpenDiskOptions(), INSPECTION, without=("readonly",))
 
 
-def _found_in(g: Guestfs, root: str, keys: Sequence[Key], ends: float) -> LanguagePackages:
+def _found_in(g: Guestfs, asked: GuestArguments, root: str, ends: float) -> LanguagePackages:
     """Mount a system and return its packages; raise Error only where it is final.
 
     ends: when no more is read, as `monotonic` tells the time
@@ -190,7 +193,7 @@ def _found_in(g: Guestfs, root: str, keys: Sequence[Key], ends: float) -> Langua
     if not left:
         return find_packages(g, root=root, timeout=left)  # which says so
     try:
-        mounted = mount_guest(g, root=root, keys=keys)
+        mounted = asked.mount(g)
         packages = find_packages(g, root=root, timeout=max(0.0, ends - monotonic()))
     except Error as error:
         if is_final(error):

@@ -19,7 +19,7 @@ from guestkit.cli import main
 from guestkit.comparison import json_schema
 from guestkit.errors import Error
 from guestkit.generated.values import PartFailure
-from guestkit.opening import OpenDiskOptions
+from guestkit.guest import GuestArguments
 from tests import schemas
 
 LINES = [f"line {number}" for number in range(1000)]
@@ -218,8 +218,8 @@ def served(guests: tuple[Guestfs, Guestfs], monkeypatch: pytest.MonkeyPatch) -> 
     waiting = list(guests)
 
     @contextlib.contextmanager
-    def launched(disk: str, how: OpenDiskOptions, *_: object) -> Iterator[Guestfs]:
-        asked[disk] = how
+    def launched(arguments: GuestArguments) -> Iterator[Guestfs]:
+        asked[str(arguments.guest)] = arguments.opening
         yield waiting.pop(0)
 
     def mount(g: object, **how: Any) -> Any:
@@ -227,7 +227,7 @@ def served(guests: tuple[Guestfs, Guestfs], monkeypatch: pytest.MonkeyPatch) -> 
         return SimpleNamespace(failures=asked["failures"])
 
     monkeypatch.setattr(guestkit.file_comparison, "launched", launched)
-    monkeypatch.setattr(guestkit.file_comparison, "mount_guest", mount)
+    monkeypatch.setattr("guestkit.guest.mount_guest", mount)
     return asked
 
 

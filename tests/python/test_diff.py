@@ -22,6 +22,7 @@ from guestkit.comparison import Change, json_schema
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import Guest, names_of
 from guestkit.fleet import Failure
+from guestkit.guest import GuestArguments
 from guestkit.handle_options import HandleOptions
 from guestkit.inspection import (
     ALL_PARTS,
@@ -34,7 +35,6 @@ from guestkit.inspection import (
     UnopenedFilesystem,
     User,
 )
-from guestkit.opening import OpenDiskOptions
 from tests import schemas
 from tests.inspections import NOTHING_FOUND
 
@@ -568,8 +568,8 @@ def test_the_files_of_large_guests_had_the_time_of_an_inspection(
 ) -> None:
     asked: list[HandleOptions] = []
 
-    def launched(disk: Guest, how: OpenDiskOptions, handle: HandleOptions, *_: object) -> NoReturn:
-        asked.append(handle)
+    def launched(arguments: GuestArguments) -> NoReturn:
+        asked.append(arguments.handle)
         raise Error("launch", "that is enough", 0)
 
     monkeypatch.setattr(guestkit.file_comparison, "launched", launched)

@@ -17,6 +17,7 @@ from guestkit import Error, Key, diff_files, file_comparison
 from guestkit.comparison import Comparison
 from guestkit.files import GuestFile
 from guestkit.generated.values import Mounted, PartFailure
+from guestkit.guest import GuestArguments
 from guestkit.handle_options import HandleOptions
 from guestkit.opening import OpenDiskOptions
 
@@ -71,16 +72,13 @@ class Machines:
         self.open = 0
         self.opened: list[tuple[object, OpenDiskOptions, HandleOptions]] = []
         self.mounted: list[dict[str, Any]] = []
-        for name in ("launched", "mount_guest"):
-            monkeypatch.setattr(file_comparison, name, getattr(self, name))
+        monkeypatch.setattr(file_comparison, "launched", self.launched)
+        monkeypatch.setattr("guestkit.guest.mount_guest", self.mount_guest)
 
     @contextlib.contextmanager
-    def launched(
-        self, disk: object, opening: OpenDiskOptions, handle: HandleOptions, step: Any
-    ) -> Iterator[Any]:
-        self.opened.append((disk, opening, handle))
-        if step is not None:
-            step("starting the appliance")
+    def launched(self, asked: GuestArguments) -> Iterator[Any]:
+        self.opened.append((asked.guest, asked.opening, asked.handle))
+        asked.tell("starting the appliance")
         self.open += 1
         yield self.waiting.pop(0)
         self.open -= 1
@@ -118,7 +116,7 @@ def test_two_guests_are_launched_mounted_and_compared(monkeypatch: pytest.Monkey
         ("one.img", "old", "qcow2", True, 5, "inspection"),
         (["two.img", "data.img"], "new", "qcow2", True, 5, "inspection"),
     ]
-    assert machines.mounted == [{"root": None, "mounts": {"/": "sda1"}, "keys": (key,)}] * 2
+    assert machines.mounted == [{"root": None, "mounts": {"/": "sda1"}, "readonly": True, "keys": (key,)}] * 2
     assert steps == ["one.img: starting the appliance", "two.img: starting the appliance", "comparing"]
     assert machines.open == 0
 

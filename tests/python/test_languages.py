@@ -23,10 +23,10 @@ from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.files import GuestFile
 from guestkit.generated.values import Mounted, PartFailure
+from guestkit.guest import GuestArguments
 from guestkit.handle_options import HandleOptions
 from guestkit.inspection import Key
 from guestkit.languages import LanguagePackage, LanguagePackages, find_packages
-from guestkit.opening import OpenDiskOptions
 from tests.inspections import NOTHING_FOUND
 
 
@@ -496,17 +496,19 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, fails: Error | None = None) -> None:
         self.fails = fails  # at the first system
         self.seconds = 0.0
-        self.asked: list[tuple[str, Any]] = []
-        for name in ("launched", "mount_guest", "find_packages"):
-            monkeypatch.setattr(languages, name, getattr(self, name))
+        self.asked: list[tuple[object, Any]] = []
+        monkeypatch.setattr(languages, "launched", self.launched)
+        monkeypatch.setattr(languages, "find_packages", self.find_packages)
+        monkeypatch.setattr("guestkit.guest.mount_guest", self.mount_guest)
         monkeypatch.setattr(languages, "monotonic", lambda: self.seconds)
 
     @contextlib.contextmanager
-    def launched(self, disk: str, opening: OpenDiskOptions, handle: HandleOptions) -> Iterator[None]:
-        self.asked.append((disk, (opening.format, handle.call_timeout, handle.appliance)))
+    def launched(self, asked: GuestArguments) -> Iterator[None]:
+        handle = asked.handle
+        self.asked.append((asked.guest, (asked.opening.format, handle.call_timeout, handle.appliance)))
         yield
 
-    def mount_guest(self, g: None, *, root: str, keys: Any) -> Mounted:
+    def mount_guest(self, g: None, *, root: str, keys: Any, **_: object) -> Mounted:
         self.asked.append((root, keys))
         self.seconds += 1
         if root == SYSTEMS[0] and self.fails is not None:
