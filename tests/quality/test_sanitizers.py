@@ -97,7 +97,8 @@ def test_other_compilers_and_modes(source: Path, compiler: list[str], tmp_path: 
 def test_threads(source: Path, tmp_path: Path) -> None:
     compiler = ["g++", "-O1", "-fsanitize=thread"]
     # Without address randomisation: see START.
-    build_and_run(source, tmp_path, compiler, "setarch", "-R", TSAN_OPTIONS="die_after_fork=0")
+    options = f"die_after_fork=0:suppressions={HARMLESS}"
+    build_and_run(source, tmp_path, compiler, "setarch", "-R", TSAN_OPTIONS=options)
 
 
 @pytest.mark.full
