@@ -36,8 +36,9 @@ GUESTKIT_INLINE string_list mountable_filesystems(layout& layout, std::vector<In
       }
       if (count > added && told.insert(layout.fact(device, "UUID")).second)
         left_out.push_back({.part = "operating_systems",
-                            .message = device + ": besides the default subvolume, " + std::to_string(added) +
-                                       " of " + std::to_string(count) + " were looked at"});
+                            .message = printable(device) + ": besides the default subvolume, " +
+                                       std::to_string(added) + " of " + std::to_string(count) +
+                                       " were looked at"});
     });
   }
   return all;
