@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
@@ -16,6 +17,8 @@ from guestkit.events import Event
 from guestkit.handle import Guestfs
 
 T = TypeVar("T")
+
+_log = logging.getLogger("guestkit")
 
 #: What a cancel does to a running call: "end" it, or "wait" until it finishes by itself. A call that no
 #: thread has begun never runs, either way.
@@ -136,6 +139,16 @@ async def until_done(
         take_notice(future)
         raise cancelled
     return future.result()
+
+
+async def until_written(writing: asyncio.Future[T]) -> T:
+    """Wait until the last writes to a disk are done, as `until_done`; log a failure that a cancel hides."""
+    try:
+        return await until_done(writing, lambda: None)
+    except asyncio.CancelledError:
+        if not writing.cancelled() and (error := writing.exception()) is not None:
+            _log.warning("writing to the disk failed while a cancel was on its way", exc_info=error)
+        raise
 
 
 async def all_done(futures: Iterable[asyncio.Future[Any]]) -> None:

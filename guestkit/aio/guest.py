@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from guestkit._taking import taking
-from guestkit.aio.call import until_done
+from guestkit.aio.call import until_written
 from guestkit.aio.events import on_loop
 from guestkit.aio.handle import AsyncGuestfs
 from guestkit.disks import add_disks
 from guestkit.guest import STARTING, WRITING, GuestArguments, finish, guest_arguments
-
-_log = logging.getLogger("guestkit")
 
 
 @taking(guest_arguments)
@@ -33,21 +29,8 @@ async def open_guest(asked: GuestArguments) -> AsyncGenerator[AsyncGuestfs, None
         yield g
         if not asked.opening.readonly:
             asked.tell(WRITING)
-            await _finished(g)
-
-
-async def _finished(g: AsyncGuestfs) -> None:
-    """Have everything written, even after a cancel; where that is raised, a failure is logged.
-
-    A cancel of the call itself would take it back as long as it waits for its turn or for a thread.
-    """
-    writing = g.run(finish)._future
-    try:
-        await until_done(writing, lambda: None)
-    except asyncio.CancelledError:
-        if (error := writing.exception()) is not None:
-            _log.warning("writing to the disk failed while a cancel was on its way", exc_info=error)
-        raise
+            # The call's own future: a cancel of the call would take it back as long as it waits for its turn.
+            await until_written(g.run(finish)._future)
 
 
 async def prepare(g: AsyncGuestfs, asked: GuestArguments) -> None:

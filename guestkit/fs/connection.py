@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from guestkit._text import printable
 from guestkit.aio import AsyncGuestfs
-from guestkit.aio.call import until_done
+from guestkit.aio.call import until_written
 from guestkit.aio.executor import post
 from guestkit.aio.guest import prepare
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
@@ -104,7 +104,7 @@ class Connection:
             self._closing = asyncio.create_task(closed, name="guestkit-fs-close")
             self._closing.add_done_callback(self._has_closed)
         if self._closing is not None:
-            await until_done(self._closing, lambda: None)
+            await until_written(self._closing)
 
     async def _closed(self, opening: asyncio.Task[AsyncGuestfs]) -> None:
         async with await opening as g:

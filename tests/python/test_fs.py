@@ -538,10 +538,12 @@ class Appliances:
     Attributes:
         running: how many have the disk
         refused: how often one was launched while another had it
+        failure: of the last writes
     """
 
     def __init__(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
         self.running = self.refused = 0
+        self.failure: Error | None = None
         self.launch, self.began, self.ends, self.go = (asyncio.Event() for _ in range(4))
         monkeypatch.setattr(connection, "_attempt", self._attempt)
 
@@ -553,7 +555,11 @@ class Appliances:
         return self
 
     async def run(self, function: Callable[[Guestfs], T], on_cancel: str) -> T | None:
-        return None if function is finish else function(cast("Guestfs", self))
+        if function is not finish:
+            return function(cast("Guestfs", self))
+        if self.failure is not None:
+            raise self.failure
+        return None
 
     async def __aenter__(self) -> Self:
         return self
@@ -629,6 +635,24 @@ async def test_a_cancelled_close_left_the_appliance_running(
         await closing
     await call
     assert appliances.running == 0
+
+
+async def test_writes_that_failed_in_a_cancelled_close_were_told_to_nobody(
+    writable: tuple[Connection, Appliances], caplog: pytest.LogCaptureFixture
+) -> None:
+    connection, appliances = writable
+    appliances.failure = Error("shutdown", "the disk is full", errno.ENOSPC)
+    appliances.launch.set()
+    await connection.run(lambda g: None)
+    closing = asyncio.create_task(connection.close())
+    await appliances.ends.wait()
+    closing.cancel()
+    appliances.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is appliances.failure
 
 
 # ---- awaited files
