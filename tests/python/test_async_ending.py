@@ -821,6 +821,12 @@ async def test_debug_mode_of_the_loop_finds_nothing(
     assert [message for message in found if not re.search(r"took \d+\.\d+ seconds$", message)] == []
 
 
+async def turns() -> None:
+    """Let everything that can go on do so."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 async def test_a_cancel_at_the_end_of_a_guest_s_block_waits_until_all_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -845,8 +851,7 @@ async def test_a_cancel_at_the_end_of_a_guest_s_block_waits_until_all_is_written
     changing = asyncio.create_task(change(readonly=False))
     await ending.wait()
     changing.cancel()
-    for _ in range(20):  # let everything that can go on do so
-        await asyncio.sleep(0)
+    await turns()
     assert not changing.done()
     go.set()
     with pytest.raises(asyncio.CancelledError):
@@ -886,8 +891,7 @@ async def test_a_cancel_at_the_end_of_a_guest_s_block_took_back_a_write_that_wai
         changing = asyncio.create_task(change())
         await ending.wait()
         changing.cancel()
-        for _ in range(20):  # let everything that can go on do so
-            await asyncio.sleep(0)
+        await turns()
         assert not changing.done()
         go.set()
     with pytest.raises(asyncio.CancelledError):

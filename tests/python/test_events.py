@@ -232,6 +232,13 @@ def test_other_threads_run_while_a_launch_sends_events(traced: Guestfs, hypervis
     assert said[-1] == "launch = -1 (error)"
 
 
+def test_a_setting_brings_no_other_call_into_the_trace(traced: Guestfs) -> None:
+    recorder = Recorder()
+    traced.set_event_callback(recorder, Event.ENTER)
+    traced.set_backend_setting("name", "value")
+    assert recorder.texts == ["set_backend_setting"]
+
+
 def test_a_callback_may_make_a_call_that_needs_no_appliance(traced: Guestfs) -> None:
     seen: list[object] = []
 
