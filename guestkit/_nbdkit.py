@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from guestkit._programs import STEP, TooLong, pieces, running, status
+from guestkit._programs import STEP, TooLong, pieces, running, signals_held, status
 from guestkit._system import hint
 from guestkit._text import hidden, printable, without_secrets
 from guestkit.errors import Error
@@ -49,6 +49,7 @@ def serving(op: str, url: str, folder: str, beat: Callable[[], object]) -> Itera
             words.append(f"password=+{private.name}")
         # What has been read is kept in a file: one request for 64 KiB, not one for each sector.
         command = ["nbdkit", "-r", "-U", "-", "--filter=cache", *words, "cache-on-read=true"]
+        release = stack.enter_context(signals_held())
         try:
             process = subprocess.Popen(
                 [*command, "--run", _LIFE],
@@ -63,6 +64,7 @@ def serving(op: str, url: str, folder: str, beat: Callable[[], object]) -> Itera
             raise Error(op, message, errno.ENOENT, "url", hint("nbdkit")) from None
         socket = ""
         try:
+            release()
             socket = _socket(process, beat)
             server = Server(op, name, socket, said, url)
             if not socket:

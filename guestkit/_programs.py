@@ -6,9 +6,11 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import IO, Protocol
 
 #: How often to look whether the call is to end, in seconds.
@@ -43,6 +45,44 @@ def status(process: subprocess.Popen[bytes], seconds: float) -> int | None:
 
 
 @contextmanager
+def signals_held() -> Iterator[Callable[[], None]]:
+    """Hold what this program does on signals until the yielded function is called or the context ends.
+
+    For the start of a program: a handler that raises within Popen, as that of Ctrl-C does, loses the program
+    that Popen has just started. The signals are not blocked, since the program would inherit that.
+    """
+    if threading.current_thread() is not threading.main_thread():  # handlers run in the main thread alone
+        yield lambda: None
+        return
+    handlers = {
+        int(number): handler
+        for number in signal.valid_signals()
+        if callable(handler := signal.getsignal(number))
+    }
+    held: list[int] = []
+    came: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    def release() -> None:
+        while held:
+            signal.signal(held[-1], handlers[held[-1]])
+            held.pop()
+        while came:
+            number = came.pop(0)
+            handlers[number](number, None)
+
+    try:
+        for number in handlers:
+            held.append(number)
+            signal.signal(number, hold)
+        yield release
+    finally:
+        release()
+
+
+@contextmanager
 def running(
     words: Sequence[str],
     *,
@@ -56,10 +96,14 @@ def running(
         killed with it. True: it is in this program's group of processes, so that what ends the group, such as
         Ctrl-C, ends it as well; it must start no other program, which nobody would kill
     """
-    with subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=not terminal
-    ) as process:
+    with (
+        signals_held() as release,
+        subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=not terminal
+        ) as process,
+    ):
         try:
+            release()
             yield process
         finally:
             if process.poll() is None:  # else the number may be another program's by now

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from guestkit._programs import readable
+from guestkit._programs import readable, signals_held
 from guestkit.errors import ApplianceError
 from guestkit.handle import Guestfs
 
@@ -138,7 +138,13 @@ def _snapshot(made: Path, lean: Path, memory: int, *, shared: bool) -> None:
             file.truncate(memory)
     qmp, its_qmp = socket.socketpair()
     port, its_port = socket.socketpair()
-    with qmp, port, tempfile.TemporaryFile() as console, (made / "state").open("wb") as state:
+    with (
+        qmp,
+        port,
+        tempfile.TemporaryFile() as console,
+        (made / "state").open("wb") as state,
+        signals_held() as release,
+    ):
         with its_qmp, its_port:
             ends = (its_qmp.fileno(), its_port.fileno())
             machine = subprocess.Popen(
@@ -146,6 +152,7 @@ def _snapshot(made: Path, lean: Path, memory: int, *, shared: bool) -> None:
                 pass_fds=(*ends, state.fileno()), stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             )  # fmt: skip
         try:
+            release()
             deadline = time.monotonic() + PATIENCE
             if _line(port, deadline) != b"ready\n":
                 raise TemplateError("appliance", "the appliance did not come to its pause")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import errno
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from guestkit import Error, fuse
+from guestkit import Error, _nbdkit, _template, fuse
+from guestkit._programs import running, signals_held
+from guestkit.cli.ending import Terminated, ended_by_signals
+from guestkit.cli.shell import paging
 
 
 def test_a_mount_in_use_was_not_said_to_be_busy_in_another_language(
@@ -56,3 +62,77 @@ def test_with_1024_open_files_nothing_could_be_waited_for() -> None:
     words = [sys.executable, "-c", program]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout, done.stderr) == ("/socket\nready\nTrue True\n", "")
+
+
+ENDLESS = ("editor", "nbdkit", "hypervisor", "virsh")
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A signal comes once an endless program runs, before Popen returns; the list gets the program."""
+    begun: list[Any] = []
+
+    class Late(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            if Path(arguments[0][0]).name in ENDLESS:
+                begun.append(self)
+                signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", Late)
+    return begun
+
+
+def _serves(folder: str) -> None:
+    with _nbdkit.serving("add_drive", "http://127.0.0.1/disk", folder, lambda: None):
+        pass
+
+
+def _saves(folder: str) -> None:
+    Path(folder, "qemu-img").symlink_to("/bin/true")
+    _template._snapshot(Path(folder), Path(folder), 0, shared=False)
+
+
+def _runs(folder: str) -> None:
+    with running([f"{folder}/virsh"]):
+        pass
+
+
+def _edits(folder: str) -> None:
+    paging.run([f"{folder}/editor"], reads=False)
+
+
+@pytest.mark.parametrize("start", [_runs, _serves, _saves, _edits])
+def test_a_program_outlived_guestkit_that_was_ended_while_it_started(
+    start: Callable[[str], object], late: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor went on in the terminal, a hypervisor in the background."""
+    for name in ENDLESS:
+        (tmp_path / name).write_text("#!/bin/sh\nexec sleep 60\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(Terminated), ended_by_signals():
+        start(str(tmp_path))
+    assert [program.returncode is None for program in late] == [False]
+
+
+def test_the_first_of_two_signals_held_ends_the_program() -> None:
+    came: list[int] = []
+
+    def handler(number: int, frame: object) -> None:
+        came.append(number)
+        if number == signal.SIGUSR1:
+            raise InterruptedError
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGUSR1, signal.SIGUSR2)}
+    try:
+        with pytest.raises(InterruptedError), signals_held() as release:
+            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGUSR2)
+            assert came == []
+            release()
+        assert came == [signal.SIGUSR1, signal.SIGUSR2]
+        assert signal.getsignal(signal.SIGUSR1) is handler
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)

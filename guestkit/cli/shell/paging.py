@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from types import FrameType
 
+from guestkit._programs import signals_held
 from guestkit.cli import contents
 from guestkit.cli.ending import Terminated
 from guestkit.cli.shell.session import Session
@@ -48,10 +49,12 @@ def page(session: Session, path: str) -> None:
     # Without a buffer, which the end would have to write to a pager that may read no more.
     with (
         foreground(),
+        signals_held() as release,
         subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, bufsize=0) as pager,
     ):
         try:
             try:
+                release()
                 with foreground(_giving_up(pager)), contextlib.suppress(BrokenPipeError):
                     for chunk in chunks:
                         _write(pager, chunk.encode("utf-8", "backslashreplace"))
@@ -95,8 +98,13 @@ def run(command: Sequence[str], *, reads: bool) -> int:
     A signal that ends this program ends that one as well: asked to, it can save what it has. If it does not
     end within ten seconds, it is killed.
     """
-    with foreground(), subprocess.Popen(command, stdin=None if reads else subprocess.DEVNULL) as process:
+    with (
+        foreground(),
+        signals_held() as release,
+        subprocess.Popen(command, stdin=None if reads else subprocess.DEVNULL) as process,
+    ):
         try:
+            release()
             return process.wait()
         except Terminated:
             _end(process)
