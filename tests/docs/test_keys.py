@@ -11,7 +11,7 @@ import pytest
 
 from guestkit.demo import DEMO_SYSTEM
 from tests.docs.snippets import ROOT, block, qcow2, run_python, run_shell
-from tests.images.encrypted import patiently
+from tests.images.encrypted import luks_options, patiently
 
 PASSPHRASE = "open sesame"
 #: The demo guest's root, in the disk: its first partition, in bytes.
@@ -26,7 +26,7 @@ def encrypted(demo_guest: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     with demo_guest.open("rb") as disk:
         plain.write_bytes(os.pread(disk.fileno(), SIZE, BEGIN))
     words = ["--object", f"secret,id=s,data={PASSPHRASE}", "-f", "raw", "-O", "luks"]
-    words += ["-o", "key-secret=s,iter-time=10", str(plain), str(shut)]
+    words += ["-o", luks_options(), str(plain), str(shut)]
     patiently(lambda: subprocess.run(["qemu-img", "convert", *words], check=True))
     return qcow2(shut, folder / "disk.qcow2")
 
@@ -86,7 +86,7 @@ def test_the_commands_for_what_qemu_has_encrypted_were_missing(demo_guest: Path,
     """An error says that libguestfs cannot open it, and the page said no more than that qemu-img can."""
     (tmp_path / "image.key").write_text(PASSPHRASE)
     words = ["--object", f"secret,id=s,file={tmp_path}/image.key", "-f", "raw", "-O", "qcow2"]
-    words += ["-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"]
+    words += ["-o", luks_options("encrypt.", format="luks")]
     disk = tmp_path / "encrypted.qcow2"
     patiently(lambda: subprocess.run(["qemu-img", "convert", *words, demo_guest, disk], check=True))
     printed = run_shell(block("keys.md", "sh", "qemu-img"), tmp_path)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from guestkit import Error, Guestfs, ImageInfo, probe
-from tests.images.encrypted import patiently
+from tests.images.encrypted import QUICK, patiently
 
 MIB = 1 << 20
 Make = Callable[..., Path]
@@ -114,7 +114,7 @@ def test_a_qcow2_with_its_data_in_another_file(make: Make, tmp_path: Path, raw: 
 def test_an_encrypted_qcow2(make: Make, encryption: str, name: str) -> None:
     options = {"encrypt.format": encryption, "encrypt.key-secret": "s"}
     if encryption == "luks":
-        options["encrypt.iter-time"] = "10"
+        options |= {f"encrypt.{name}": value for name, value in QUICK.items()}
     path = patiently(lambda: make("qcow2", secret=True, **options))
     assert same(path, "qcow2").encryption == name == specific(path, "qcow2")["encrypt"]["format"]
 

@@ -17,7 +17,7 @@ import pytest
 
 from guestkit import AsyncGuestfs, CallTimeout, DiskConverter, Error, Guestfs, inspect, probe, under
 from guestkit.opening import OpenDiskOptions
-from tests.images.encrypted import patiently
+from tests.images.encrypted import luks_options, patiently
 from tests.images.naming import (
     HOSTILE,
     Make,
@@ -469,8 +469,7 @@ def test_what_cannot_be_a_disk_is_refused_before_it_can_hang(g: Guestfs, tmp_pat
 
 
 def test_an_encrypted_image_is_named_so(g: Guestfs, tmp_path: Path) -> None:
-    options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
-    secret = ["--object", "secret,id=s,data=secret", "-o", options]
+    secret = ["--object", "secret,id=s,data=secret", "-o", luks_options("encrypt.", format="luks")]
     patiently(lambda: qemu_img("create", "-q", "-f", "qcow2", *secret, tmp_path / "disk", "1M"))
     with pytest.raises(Error, match=r"is encrypted by QEMU \(luks\)"):
         g.open_disk(tmp_path / "disk")
