@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from fsspec.asyn import AbstractAsyncStreamedFile  # type: ignore[import-untyped]
 from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]
@@ -56,7 +56,13 @@ class _GuestFile(AbstractBufferedFile):  # type: ignore[misc]
 
 
 class BufferedGuestFile(_GuestFile):
-    """A file of a guest as Python's own open files are: what `GuestFileSystem.open` returns."""
+    """A file of a guest as Python's own open files are: what `GuestFileSystem.open` returns.
+
+    Attributes:
+        outermost: in a transaction, the text or compressed file around this one, which has to be closed first
+    """
+
+    outermost: IO[Any] | None = None
 
     def read(self, length: int | None = -1) -> bytes:
         """Return the next bytes; None or a negative length: all that are left."""
@@ -90,11 +96,21 @@ class BufferedGuestFile(_GuestFile):
         return True
 
     def commit(self) -> None:
-        """Put what was written in the place of the file; the transaction calls it."""
+        """Put what was written in the place of the file; the transaction calls it.
+
+        Closes it first, if nobody has done so: what is not written yet would be missing. Raises OSError if it
+        cannot be written; the file then stays as it was.
+        """
+        if self.outermost is not None:
+            self.outermost.close()
+        self.close()  # a compressed file leaves the one that it is written to open
+        if self.buffer.getbuffer():  # an earlier close has failed
+            raise failure(errno.EIO, self.path, "not all of it could be written, so it stays as it was")
         self.fs._settle(self._place, keep=True)
 
     def discard(self) -> None:
         """Drop what was written; the transaction calls it."""
+        self.closed = True  # nothing is written any more
         self.fs._settle(self._place, keep=False)
 
 

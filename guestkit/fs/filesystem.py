@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import logging
 import os
 import posixpath
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast
 
 from fsspec.asyn import AsyncFileSystem, get_loop, reset_lock, sync, sync_wrapper  # type: ignore[import-untyped]
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback  # type: ignore[import-untyped]
+from fsspec.compression import compr  # type: ignore[import-untyped]
+from fsspec.core import get_compression  # type: ignore[import-untyped]
 from fsspec.utils import isfilelike, stringify_path  # type: ignore[import-untyped]
 
 from guestkit import _operations as operations
@@ -557,6 +560,28 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
             callback.relative_update(count)
         if holes:
             file.truncate(offset)
+
+    def open(
+        self,
+        path: Any,
+        mode: str = "rb",
+        block_size: int | str | None = None,
+        cache_options: Mapping[str, Any] | None = None,
+        compression: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Open a file, as Python's `open` does; in a transaction, what is written appears at its end."""
+        path = self._strip_protocol(path)
+        binary = mode if "b" in mode else mode.replace("t", "") + "b"
+        of_text = {key: options.pop(key) for key in ("encoding", "errors", "newline") if key in options}
+        file = opened = super().open(path, binary, block_size, cache_options, **options)
+        if (compression := get_compression(path, compression)) is not None:
+            opened = compr[compression](opened, mode=mode[0])
+        if "b" not in mode:
+            opened = io.TextIOWrapper(opened, **of_text)
+        if opened is not file and not file.autocommit:
+            file.outermost = opened
+        return opened
 
     def _open(
         self,

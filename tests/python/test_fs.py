@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import gzip
 import json
 import logging
 import os
@@ -223,6 +224,73 @@ def test_a_cache_read_the_whole_file_although_max_bytes_is_less(monkeypatch: pyt
         BufferedGuestFile(fs, "/f", "rb", 1 << 10, {"name": "/f", "size": 1 << 30}, cache_type="all")
     file = BufferedGuestFile(fs, "/f", "rb", 1 << 10, {"name": "/f", "size": 1 << 30})
     assert len(file.read(1 << 12)) == 1 << 12  # and what it reads ahead
+
+
+class Disk:
+    """In place of a guest: files, of which the operations of `fs.file` write some.
+
+    Attributes:
+        full: whether nothing more can be written
+    """
+
+    def __init__(self, fs: GuestFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.files = {"/t": b"old"}
+        self.full = False
+
+        async def run(function: Any, *arguments: Any) -> Any:
+            return getattr(self, function.__name__)(*arguments)
+
+        monkeypatch.setattr(fs, "_run", run)
+
+    def begin(self, path: str, mode: str, aside: bool, parents: bool) -> Place:
+        self.files[f"{path}.new"] = b""
+        return Place(f"{path}.new", 0, path)
+
+    def write(self, path: str, data: bytes, offset: int) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "", path)
+        self.files[path] = self.files[path][:offset] + data
+
+    def settle(self, place: Place, keep: bool) -> None:
+        content = self.files.pop(place.path)
+        if keep:
+            self.files[place.final] = content
+
+
+@pytest.mark.parametrize("mode", ["wb", "wt"])
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_file_that_nobody_closed_in_a_transaction_became_empty(
+    mode: str, compression: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = GuestFileSystem("disk", readonly=False, format="raw")
+    guest = Disk(fs, monkeypatch)
+    with fs.transaction:
+        file = fs.open("/t", mode, compression=compression)
+        file.write(b"new" if mode == "wb" else "new")
+    written = guest.files["/t"] if compression is None else gzip.decompress(guest.files["/t"])
+    assert (written, list(guest.files)) == (b"new", ["/t"])
+    file.close()
+    with pytest.raises(LookupError), fs.transaction:
+        file = fs.open("/t", mode)
+        file.write(b"never" if mode == "wb" else "never")
+        raise LookupError
+    if mode == "wb":
+        file.close()
+    assert list(guest.files) == ["/t"]
+
+
+def test_a_file_whose_last_part_could_not_be_written_replaced_the_old_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fs = GuestFileSystem("disk", readonly=False, format="raw")
+    guest = Disk(fs, monkeypatch)
+    with pytest.raises(OSError, match="stays as it was"), fs.transaction:
+        file = fs.open("/t", "wb")
+        file.write(b"new")
+        guest.full = True
+        with pytest.raises(OSError, match="/t.new"):
+            file.close()
+    assert guest.files == {"/t": b"old"}
 
 
 # ---- trees
