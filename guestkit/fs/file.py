@@ -44,11 +44,13 @@ class _GuestFile(AbstractBufferedFile):  # type: ignore[misc]
         if isinstance(opened, Place):
             self.loc = opened.offset
 
-    def _check_length(self, length: int | None) -> None:
-        left = max(0, self.size - self.loc)
-        wanted = left if length is None or length < 0 else min(length, left)
+    def _checked(self, length: int | None) -> int:
+        """Return how many bytes a read is to return; raise OSError if they are more than max_bytes."""
+        left = max(0, self.size - self.loc)  # a seek may go past the end
+        wanted: int = left if length is None or length < 0 else min(length, left)
         if wanted > self.fs.max_bytes:
             raise self._too_large(wanted)
+        return wanted
 
     def _too_large(self, wanted: int) -> OSError:
         reason = f"{wanted} bytes at once are more than the {self.fs.max_bytes} of max_bytes: read parts"
@@ -67,7 +69,7 @@ class BufferedGuestFile(_GuestFile):
     def read(self, length: int | None = -1) -> bytes:
         """Return the next bytes; None or a negative length: all that are left."""
         if self.mode == "rb":
-            self._check_length(length)
+            length = self._checked(length)
         data: bytes = super().read(length)
         return data
 
@@ -120,7 +122,7 @@ class StreamedGuestFile(_GuestFile, AbstractAsyncStreamedFile):  # type: ignore[
     async def read(self, length: int | None = -1) -> bytes:
         """Return the next bytes; None or a negative length: all that are left."""
         if self.mode == "rb":
-            self._check_length(length)
+            length = self._checked(length)
         data: bytes = await super().read(length)
         return data
 

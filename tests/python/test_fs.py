@@ -726,6 +726,26 @@ async def test_writes_that_failed_in_a_cancelled_close_were_told_to_nobody(
 # ---- awaited files
 
 
+@pytest.mark.parametrize("length", [None, -1, 5])
+async def test_an_awaited_read_past_the_end_told_of_too_many_bytes(
+    length: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = GuestFileSystem("disk", asynchronous=True)
+    asked: list[tuple[int, int]] = []
+
+    async def read(path: str, start: int, end: int) -> bytes:
+        asked.append((start, end))
+        return b"0123456789"[start:end]
+
+    monkeypatch.setattr(fs, "_read", read)
+    file = StreamedGuestFile(fs, "/f", "rb", None, {"name": "/f", "size": 10})
+    file.seek(20)
+    assert await file.read(length) == b""
+    assert asked == []
+    file.seek(7)
+    assert await file.read(length) == b"789"
+
+
 def test_a_file_that_nobody_closed_told_of_a_coroutine(recwarn: pytest.WarningsRecorder) -> None:
     fs = GuestFileSystem("disk", asynchronous=True)
     StreamedGuestFile(fs, "/read", "rb", None, {"size": 1})
