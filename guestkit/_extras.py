@@ -10,7 +10,7 @@ from guestkit.errors import Error
 #: What each extra of pyproject.toml brings. It is here once more because a checkout has no metadata to ask.
 LIBRARIES = {
     "diff": ("univers>=30.12",),
-    "fs": ("fsspec>=2024.2",),
+    "fs": ("fsspec>=2026.9",),
     "report": ("jinja2>=3.1", "cattrs>=24.1"),
     "sbom": ("cyclonedx-python-lib>=11,<12", "packageurl-python>=0.16", "spdx-tools>=0.8.3,<0.9"),
     "serve": ("aiohttp>=3.14.5", "asyncssh>=2.18,<2.25"),

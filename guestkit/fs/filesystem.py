@@ -10,13 +10,13 @@ import os
 import posixpath
 import stat
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from glob import has_magic
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast
 
-from fsspec.asyn import AsyncFileSystem, get_loop, reset_lock, sync, sync_wrapper  # type: ignore[import-untyped]
+from fsspec.asyn import AsyncFileSystem, get_loop, sync_wrapper  # type: ignore[import-untyped]
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback  # type: ignore[import-untyped]
 from fsspec.compression import compr  # type: ignore[import-untyped]
 from fsspec.core import get_compression  # type: ignore[import-untyped]
@@ -273,7 +273,10 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         on_error: OnError = "omit",
         **kwargs: Any,
     ) -> AsyncIterator[tuple[str, Any, Any]]:
-        """Walk without recursion: a guest's tree may be deeper than Python's stack."""
+        """Walk a tree as `os.walk` does, without following symlinks.
+
+        Without recursion, too: a guest's tree may be deeper than Python's stack.
+        """
         _check_depth(maxdepth)
         detail = kwargs.pop("detail", False)
         top = self._strip_protocol(path)
@@ -305,15 +308,6 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
                 waiting += [
                     (posixpath.join(directory, name), level + 1, None) for name in reversed(list(dirs))
                 ]
-
-    def walk(self, path: str, *arguments: Any, **kwargs: Any) -> Iterator[tuple[str, Any, Any]]:
-        """Walk a tree as `os.walk` does, without following symlinks."""
-        found = self._walk(path, *arguments, **kwargs)
-        while True:  # before 2026, fsspec makes none of these from an asynchronous generator
-            try:
-                yield sync(self.loop, found.__anext__)
-            except StopAsyncIteration:
-                return
 
     async def _find(
         self,
@@ -755,10 +749,6 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
 
 
 name_options_of(GuestFileSystem.__init__, OpenDiskOptions(), INSPECTION)
-
-
-# Older releases of fsspec keep the loop of the parent process, whose thread a forked child does not have.
-os.register_at_fork(after_in_child=reset_lock)
 
 
 class _Budget:

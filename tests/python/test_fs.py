@@ -789,7 +789,7 @@ def test_without_fsspec_the_error_says_what_to_install() -> None:
     program = "import sys; sys.modules['fsspec'] = None; import guestkit, guestkit.fs"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1] == (
-        "ImportError: guestkit.fs needs fsspec: pip install 'fsspec>=2024.2'"
+        "ImportError: guestkit.fs needs fsspec: pip install 'fsspec>=2026.9'"
     )
 
 

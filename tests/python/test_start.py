@@ -94,7 +94,7 @@ def test_a_missing_library_kept_help_from_showing_the_package() -> None:
         "try: guestkit.fs\n"
         "except AttributeError as error: print(error)\n"
     )
-    assert printed(program) == "False\nguestkit.fs needs fsspec: pip install 'fsspec>=2024.2'"
+    assert printed(program) == "False\nguestkit.fs needs fsspec: pip install 'fsspec>=2026.9'"
 
 
 @pytest.mark.parametrize(
