@@ -8,7 +8,6 @@ import io
 import logging
 import os
 import posixpath
-import stat
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -16,19 +15,20 @@ from functools import partial
 from glob import has_magic
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast
 
-from fsspec.asyn import AsyncFileSystem, get_loop, sync_wrapper  # type: ignore[import-untyped]
-from fsspec.callbacks import DEFAULT_CALLBACK, Callback  # type: ignore[import-untyped]
+from fsspec.asyn import get_loop  # type: ignore[import-untyped]
 from fsspec.compression import compr  # type: ignore[import-untyped]
 from fsspec.core import get_compression  # type: ignore[import-untyped]
-from fsspec.utils import isfilelike, stringify_path  # type: ignore[import-untyped]
+from fsspec.utils import stringify_path  # type: ignore[import-untyped]
 
 from guestkit import _operations as operations
 from guestkit._file_errors import NOT_THERE, check_regular, failure, is_about_a_file
 from guestkit._operations import Entry, Place
 from guestkit.aio.lent import Lent
 from guestkit.disks import Guest
-from guestkit.files import CHUNK, MAX_BYTES, MAX_ENTRIES, absolute
+from guestkit.files import MAX_BYTES, MAX_ENTRIES, absolute
+from guestkit.fs.blocking import blocking, with_blocking_twins
 from guestkit.fs.connection import Connection
+from guestkit.fs.copies import Copies, as_text
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
 from guestkit.fs.instances import Shared, named_in_full
 from guestkit.fs.listings import Listings
@@ -54,7 +54,8 @@ OnError = Literal["omit", "raise"] | Callable[[OSError], object]
 _TURN = 64
 
 
-class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
+@with_blocking_twins
+class GuestFileSystem(Copies, metaclass=Shared):
     """A guest's files, by fsspec's interface: blocking, or awaited where `asynchronous=True`.
 
         fs = GuestFileSystem("web.qcow2")
@@ -184,7 +185,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         finally:
             self.dircache.clear()
 
-    close = sync_wrapper(_close)
+    close = blocking(_close)
 
     def __enter__(self) -> Self:
         return self
@@ -209,25 +210,13 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
     # ---- paths and listings
 
     async def _expand_path(self, path: Any, *arguments: Any, **kwargs: Any) -> Any:
-        return await super()._expand_path(_as_text(path), *arguments, **kwargs)
+        return await super()._expand_path(as_text(path), *arguments, **kwargs)
+
+    async def _is_pattern(self, path: str) -> bool:
+        return has_magic(path)
 
     async def _glob(self, path: Any, *arguments: Any, **kwargs: Any) -> Any:
-        return await super()._glob(_as_text(path), *arguments, **kwargs)
-
-    async def _copy(
-        self, path1: Any, path2: Any, recursive: bool = False, *arguments: Any, **kwargs: Any
-    ) -> Any:
-        """Copy files within the guest. Below a directory, a symlink is made anew, as by cp -r."""
-        path1, path2 = _as_text(path1), _as_text(path2)
-        if recursive and not (isinstance(path1, list) and isinstance(path2, list)):
-            kwargs["below"] = frozenset(await self._expand_path(path1))
-        return await super()._copy(path1, path2, recursive, *arguments, **kwargs)
-
-    async def _pipe(self, path: Any, value: ReadableBuffer | None = None, **kwargs: Any) -> Any:
-        return await super()._pipe(path if isinstance(path, Mapping) else {path: value}, **kwargs)
-
-    async def _put(self, lpath: Any, rpath: Any, *arguments: Any, **kwargs: Any) -> Any:
-        return await super()._put(lpath, _as_text(rpath), *arguments, **kwargs)
+        return await super()._glob(as_text(path), *arguments, **kwargs)
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -365,6 +354,9 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
                 self.dircache.remember(directory, entries)
         return listings
 
+    async def _sizes(self, paths: Iterable[Any], batch_size: int | None = None) -> list[int]:
+        return [await self._size(path) for path in paths]
+
     async def _du(
         self,
         path: str,
@@ -406,7 +398,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
             return False
         return True
 
-    lexists = sync_wrapper(_lexists)
+    lexists = blocking(_lexists)
 
     async def _modified(self, path: str) -> datetime:
         """Return when the file was last changed, in UTC."""
@@ -416,7 +408,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         except (OverflowError, ValueError, OSError):  # the guest may claim any number
             raise failure(errno.EOVERFLOW, path, f"the time of its last change is {seconds}") from None
 
-    modified = sync_wrapper(_modified)
+    modified = blocking(_modified)
 
     # ---- reading
 
@@ -480,80 +472,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         """Return a part of an open file, whose own `read` has bounded it."""
         return await self._run(operations.read, path, start, end, end - start)
 
-    _fetch = sync_wrapper(_read)
-
-    async def _get(
-        self,
-        rpath: Any,
-        lpath: Any,
-        recursive: bool = False,
-        callback: Callback = DEFAULT_CALLBACK,
-        maxdepth: int | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Copy files to the host. Below a directory, what is no file and leads to none is left out."""
-        rpath = _as_text(rpath)
-        kwargs["budget"] = _Budget(self.max_get)
-        if recursive:
-            named = rpath if isinstance(rpath, (list, tuple)) else [rpath]
-            kwargs["below"] = frozenset(self._strip_protocol(named))
-        return await super()._get(
-            rpath, lpath, recursive=recursive, callback=callback, maxdepth=maxdepth, **kwargs
-        )
-
-    async def _get_file(
-        self,
-        rpath: str,
-        lpath: Any,
-        callback: Callback = DEFAULT_CALLBACK,
-        outfile: Any = None,
-        below: frozenset[str] = frozenset(),
-        budget: _Budget | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Copy a file, and a directory as an empty one.
-
-        outfile: an open file to copy to, as lpath may be
-        below: the directories whose content is copied; what was found there only warns if it is no file
-        budget: that of all files together; None: this one is alone
-        """
-        rpath, lpath = self._strip_protocol(rpath), lpath if outfile is None else outfile
-        found = bool(below) and rpath not in below
-        try:
-            known = await self._info(rpath)
-            if known["type"] == "directory":
-                if not (found and known["islink"]):
-                    await asyncio.to_thread(os.makedirs, lpath, exist_ok=True)
-                    return
-                raise failure(errno.EISDIR, rpath, "a symlink to a directory")
-            check_regular(rpath, known["mode"])
-            if found and known["size"] > self.max_get:  # a sparse file claims any size
-                reason = f"{known['size']} bytes are more than max_get permits"
-                raise failure(errno.EFBIG, rpath, reason)
-        except OSError as error:
-            if not found or isinstance(error, (TimeoutError, InterruptedError)):
-                raise
-            _log.warning("%r: not copied: %s", rpath, error.strerror)
-            return
-        size = known["size"]
-        (budget or _Budget(self.max_get)).take(rpath, size)
-        callback.set_size(size)
-        if isfilelike(lpath):
-            await self._save(rpath, size, lpath, False, callback)
-        elif size <= CHUNK:
-            await self._run(operations.save_whole, rpath, size, lpath)
-            callback.relative_update(size)
-        else:
-            with await asyncio.to_thread(open, lpath, "wb") as file:
-                await self._save(rpath, size, file, file.seekable(), callback)
-
-    async def _save(self, path: str, size: int, file: Any, holes: bool, callback: Callback) -> None:
-        offset = 0
-        while offset < size and (count := await self._run(operations.save, path, offset, file, holes)):
-            offset += count
-            callback.relative_update(count)
-        if holes:
-            file.truncate(offset)
+    _fetch = blocking(_read)
 
     def open(
         self,
@@ -608,7 +527,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         check_regular(path, known["mode"])
         return known
 
-    _begin = sync_wrapper(_opened)
+    _begin = blocking(_opened)
 
     # ---- writing
 
@@ -631,47 +550,21 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         how = "x" if mode == "create" else "w"
         await self._change(operations.put, self._strip_protocol(path), value, how, self.auto_mkdir)
 
-    async def _put_file(
-        self,
-        lpath: Any,
-        rpath: str,
-        callback: Callback = DEFAULT_CALLBACK,
-        mode: str = "overwrite",
-        **kwargs: Any,
-    ) -> None:
-        rpath = self._strip_protocol(rpath)
-        seen = await asyncio.to_thread(os.stat, lpath)
-        if stat.S_ISDIR(seen.st_mode):
-            await self._makedirs(rpath, exist_ok=True)
-            return
-        how = "x" if mode == "create" else "w"
-        permissions = seen.st_mode & operations.COPIED_MODE  # a copy of a secret is one, too
-        callback.set_size(seen.st_size)
-        with await asyncio.to_thread(open, lpath, "rb") as file:
-            data = await asyncio.to_thread(file.read, CHUNK)
-            await self._change(operations.put, rpath, data, how, self.auto_mkdir, permissions)
-            offset = len(data)
-            callback.relative_update(offset)
-            while len(data) == CHUNK and (data := await asyncio.to_thread(file.read, CHUNK)):
-                await self._write(rpath, data, offset)
-                offset += len(data)
-                callback.relative_update(len(data))
-
     async def _write(self, path: str, data: ReadableBuffer, offset: int) -> None:
         await self._change(operations.write, path, data, offset)
 
-    _store = sync_wrapper(_write)
+    _store = blocking(_write)
 
     async def _settled(self, place: Place, *, keep: bool) -> None:
         await self._change(operations.settle, place, keep, changed=place.final)
 
-    _settle = sync_wrapper(_settled)
+    _settle = blocking(_settled)
 
     async def _touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
         """Create an empty file, or empty it; without truncate, set the time of one that is there."""
         await self._change(operations.touch, self._strip_protocol(path), truncate, self.auto_mkdir)
 
-    touch = sync_wrapper(_touch)
+    touch = blocking(_touch)
 
     async def _mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
         await self._change(operations.mkdir, self._strip_protocol(path), create_parents)
@@ -687,7 +580,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         """Remove an empty directory."""
         await self._change(operations.rmdir, self._strip_protocol(path))
 
-    rmdir = sync_wrapper(_rmdir)
+    rmdir = blocking(_rmdir)
 
     async def _rm_file(self, path: str, **kwargs: Any) -> None:
         await self._change(operations.remove, self._strip_protocol(path), False)
@@ -702,28 +595,11 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
     ) -> None:
         """Remove files; a whole directory by one call."""
         if maxdepth is not None:
-            await super()._rm(path, recursive=recursive, batch_size=batch_size, maxdepth=maxdepth)
+            for one in reversed(await self._expand_path(path, recursive, maxdepth)):
+                await self._rm_file(one)
             return
         for one in await self._expand_path(path):
             await self._change(operations.remove, one, recursive)
-
-    async def _cp_file(
-        self, path1: str, path2: str, below: frozenset[str] = frozenset(), **kwargs: Any
-    ) -> None:
-        """Copy a file, and a directory as an empty one.
-
-        below: the directories whose content is copied; what was found there stays a symlink if it is one, and
-            only warns if it is a FIFO or a device
-        """
-        old, new = self._strip_protocol(path1), self._strip_protocol(path2)
-        found = bool(below) and old not in below
-        try:
-            await self._change(operations.copy, old, new, self.auto_mkdir, found, changed=new)
-        except OSError as error:
-            is_special = error.errno == errno.EINVAL and error.filename == old != new
-            if not (found and is_special):
-                raise
-            _log.warning("%r: not copied: %s", old, error.strerror)
 
     async def _mv_file(self, path1: str, path2: str) -> None:
         await self._move(path1, path2)
@@ -732,8 +608,8 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> None:
         """Move a file or a whole directory, or several of them into a directory."""
-        path1, path2 = _as_text(path1), _as_text(path2)
-        if isinstance(path1, str) and isinstance(path2, str) and not has_magic(path1):
+        path1, path2 = as_text(path1), as_text(path2)
+        if isinstance(path1, str) and isinstance(path2, str) and not await self._is_pattern(path1):
             await self._move(path1, path2)
             return
         olds = await self._expand_path(path1)
@@ -741,7 +617,7 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
         for old, new in zip(olds, news, strict=True):
             await self._move(old, new)
 
-    mv = sync_wrapper(_mv)
+    mv = blocking(_mv)
 
     async def _move(self, path1: str, path2: str) -> None:
         old, new, into = self._strip_protocol(path1), self._strip_protocol(path2), path2.endswith("/")
@@ -749,30 +625,6 @@ class GuestFileSystem(AsyncFileSystem, metaclass=Shared):  # type: ignore[misc]
 
 
 name_options_of(GuestFileSystem.__init__, OpenDiskOptions(), INSPECTION)
-
-
-class _Budget:
-    """How many bytes one `get` may still copy."""
-
-    def __init__(self, most: int) -> None:
-        self._left = most
-
-    def take(self, path: str, size: int) -> None:
-        if size > self._left:
-            raise failure(
-                errno.EFBIG,
-                path,
-                f"{size} bytes are more than the {self._left} that max_get leaves to this call: raise it, or"
-                " copy fewer files at once",
-            )
-        self._left -= size
-
-
-def _as_text(path: Any) -> Any:
-    """Return a path, or each of several, as fsspec takes it: its own methods know no bytes."""
-    if isinstance(path, (str, bytes, os.PathLike)):
-        return os.fsdecode(stringify_path(path))
-    return [_as_text(one) for one in path]
 
 
 def _check_depth(maxdepth: int | None) -> None:

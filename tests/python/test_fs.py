@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tomllib
@@ -21,7 +22,9 @@ from typing import Any, Self, TypeVar, cast
 
 import fsspec  # type: ignore[import-untyped]
 import pytest
+from fsspec.callbacks import Callback  # type: ignore[import-untyped]
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+from fsspec.exceptions import FSTimeoutError  # type: ignore[import-untyped]
 
 from guestkit import CallTimeout, Error, Guestfs, HandleOptions, Key, under
 from guestkit._file_errors import about
@@ -291,6 +294,126 @@ def test_a_file_whose_last_part_could_not_be_written_replaced_the_old_one(
         with pytest.raises(OSError, match="/t.new"):
             file.close()
     assert guest.files == {"/t": b"old"}
+
+
+# ---- what ends a call
+
+
+class Turns:
+    """In place of a guest: a directory /tree of 40 files, of which each turn reads or writes one.
+
+    Attributes:
+        begun, cancelled: how many turns
+        at: in which turn `then` is called, on the loop, before the turn waits for `go`
+    """
+
+    def __init__(self, fs: GuestFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = self.cancelled = 0
+        self.at = -1
+        self.then: Callable[[], object] = lambda: None
+        self.go = asyncio.Event()
+        monkeypatch.setattr(fs, "_run", self._run)
+        monkeypatch.setattr(fs, "_find", self._find)
+        monkeypatch.setattr(fs, "_info", self._info)
+
+    async def _find(self, path: str, **options: Any) -> list[str]:
+        return [path, *(f"{path}/{number:02}" for number in range(40))]
+
+    async def _info(self, path: str, **options: Any) -> dict[str, Any]:
+        if path == "/new":
+            raise FileNotFoundError(errno.ENOENT, "", path)
+        kind, mode = ("directory", 0o040755) if path == "/tree" else ("file", 0o100644)
+        return {"name": path, "type": kind, "mode": mode, "size": 3, "islink": False}
+
+    async def _run(self, function: Any, *arguments: Any) -> Any:
+        self.begun += 1
+        if self.begun == self.at:
+            self.then()
+            try:
+                await self.go.wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "tree").mkdir()
+    for number in range(40):
+        (tmp_path / "tree" / f"{number:02}").write_bytes(b"abc")
+    return tmp_path / "tree"
+
+
+BULK: dict[str, Callable[[Any, Path], Any]] = {
+    "put": lambda fs, tree: (fs.put, (str(tree), "/new"), {"recursive": True}),
+    "get": lambda fs, tree: (fs.get, ("/tree", str(tree / "got")), {"recursive": True}),
+    "cp": lambda fs, tree: (fs.copy, ("/tree", "/new"), {"recursive": True}),
+    "pipe": lambda fs, tree: (fs.pipe, ({f"/tree/{number}": b"" for number in range(40)},), {}),
+    "rm": lambda fs, tree: (fs.rm, ([f"/tree/{number}" for number in range(40)],), {}),
+    "mv": lambda fs, tree: (fs.mv, ([f"/tree/{number}" for number in range(40)], "/new"), {}),
+    "rm in parts": lambda fs, tree: (fs.rm, ("/tree",), {"recursive": True, "maxdepth": 1}),
+}
+
+
+@pytest.mark.parametrize("asked", BULK.values(), ids=BULK)
+def test_what_ctrl_c_had_ended_went_on(
+    asked: Callable[[Any, Path], Any], tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = GuestFileSystem("disk", readonly=False, format="raw")
+    turns = Turns(fs, monkeypatch)
+    turns.at, turns.then = 3, lambda: os.kill(os.getpid(), signal.SIGINT)
+    call, arguments, options = asked(fs, tree)
+    with pytest.raises(KeyboardInterrupt):
+        call(*arguments, **options)
+    assert (turns.begun, turns.cancelled) == (3, 1)
+
+
+def test_what_a_timeout_had_ended_went_on(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = GuestFileSystem("disk", readonly=False, format="raw")
+    turns = Turns(fs, monkeypatch)
+    turns.at = 3
+    with pytest.raises(FSTimeoutError):
+        fs.put(str(tree), "/new", recursive=True, timeout=0.2)
+    assert (turns.begun, turns.cancelled) == (3, 1)
+
+
+@pytest.mark.parametrize("asked", BULK.values(), ids=BULK)
+async def test_what_a_cancel_had_ended_went_on(
+    asked: Callable[[Any, Path], Any], tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = GuestFileSystem("disk", readonly=False, format="raw", asynchronous=True)
+    turns = Turns(fs, monkeypatch)
+    turns.at = 3
+    call, arguments, options = asked(fs, tree)
+    task = asyncio.create_task(getattr(fs, f"_{call.__name__.lstrip('_')}")(*arguments, **options))
+    turns.then = task.cancel
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    turns.go.set()
+    await _turns()
+    assert (turns.begun, turns.cancelled) == (3, 1)
+
+
+class Begun(Callback):  # type: ignore[misc]
+    """Counts the files that are begun."""
+
+    count = 0
+
+    def branched(self, path_1: str, path_2: str, **kwargs: Any) -> Callback:
+        self.count += 1
+        return Callback()
+
+
+def test_a_put_read_many_files_before_their_turns(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two MiB of each: those of a large tree filled the memory."""
+    fs = GuestFileSystem("disk", readonly=False, format="raw")
+    turns, begun = Turns(fs, monkeypatch), Begun()
+    counts: list[int] = []
+    turns.at, turns.then = 2, lambda: counts.append(begun.count)
+    turns.go.set()
+    fs.put(str(tree), "/new", recursive=True, callback=begun)
+    assert counts == [2]  # the directory, and its first file
+    assert (begun.count, begun.size, begun.value) == (41, 41, 41)
 
 
 # ---- trees
