@@ -180,6 +180,12 @@ class Copies(AsyncFileSystem):  # type: ignore[misc]
         plan = await _planned(_HOST, lpath, self, rpath, recursive, maxdepth)
 
         async def copy(old: str, new: str, callback: Callback) -> None:
+            if old not in plan.named:
+                try:
+                    await asyncio.to_thread(_check_found, old, plan)
+                except OSError as error:
+                    _leave_out(old, error)
+                    return
             await self._put_file(old, new, callback=callback, **kwargs)
 
         await _each(plan, copy, callback)
@@ -338,6 +344,15 @@ def _of_host(path: Any) -> str | list[str]:
 def _make_directories_of(paths: Iterable[str]) -> None:
     for directory in dict.fromkeys(map(os.path.dirname, paths)):
         os.makedirs(directory, exist_ok=True)
+
+
+def _check_found(path: str, plan: _Plan) -> None:
+    """Raise OSError if a file of this host, which nobody has named, is not copied."""
+    seen = os.stat(path)
+    if not stat.S_ISDIR(seen.st_mode):
+        check_regular(path, seen.st_mode)  # to open a FIFO might never end
+    elif path in plan.below and os.path.islink(path):
+        raise failure(errno.EISDIR, path, _LINK)
 
 
 def _leave_out(path: str, error: OSError) -> None:

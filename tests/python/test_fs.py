@@ -416,6 +416,35 @@ def test_a_put_read_many_files_before_their_turns(tree: Path, monkeypatch: pytes
     assert (begun.count, begun.size, begun.value) == (41, 41, 41)
 
 
+def test_a_put_of_a_directory_with_a_fifo_never_ended(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As those of a guest, what is no file, and leads to none, is left out with a warning."""
+    fs = GuestFileSystem("disk", readonly=False, format="raw")
+    turns = Turns(fs, monkeypatch)
+    os.mkfifo(tree / "fifo\x1b")
+    for name, leads_to in {"to-fifo": "fifo\x1b", "nowhere": "nope", "to-file": "00"}.items():
+        (tree / name).symlink_to(leads_to)
+    (tree / "below").mkdir()
+    (tree / "below" / "to-directory").symlink_to("..")
+    for what, options in ((tree, {"recursive": True}), (f"{tree}/*", {"recursive": True}), (f"{tree}/*", {})):
+        caplog.clear()
+        turns.begun = 0
+        fs.put(what, "/new", **options)
+        told = {message.removeprefix(f"'{tree}/") for message in caplog.messages}
+        left_out = {
+            "fifo\\x1b': not copied: a FIFO, which is not opened",
+            "to-fifo': not copied: a FIFO, which is not opened",
+            "nowhere': not copied: No such file or directory",
+        }
+        if options:
+            left_out.add("below/to-directory': not copied: a symlink to a directory")
+        assert told == left_out
+        assert turns.begun == 41 + bool(options) + (what == tree)
+    with pytest.raises(FileNotFoundError):
+        fs.put(str(tree / "nowhere"), "/new")
+
+
 # ---- trees
 
 
