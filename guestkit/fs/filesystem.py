@@ -388,6 +388,9 @@ class GuestFileSystem(Copies, metaclass=Shared):
             return None
         return kind
 
+    async def _is_link(self, path: str) -> bool:
+        return await self._exists(path) and (await self._info(path))["islink"]
+
     async def _lexists(self, path: str, **kwargs: Any) -> bool:
         """Return whether there is such a name, even if it is a symlink that leads nowhere."""
         try:
@@ -593,13 +596,30 @@ class GuestFileSystem(Copies, metaclass=Shared):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Remove files; a whole directory by one call."""
-        if maxdepth is not None:
-            for one in reversed(await self._expand_path(path, recursive, maxdepth)):
-                await self._rm_file(one)
+        """Remove files; a whole directory by one call.
+
+        maxdepth: how deep in a directory; one that holds more than that stays, with what is deeper
+        """
+        named = await self._expand_path(path, maxdepth=maxdepth)
+        if not recursive or maxdepth is None:
+            for one in named:
+                await self._change(operations.remove, one, recursive)
             return
-        for one in await self._expand_path(path):
-            await self._change(operations.remove, one, recursive)
+        links = [f"{one}/" for one in named if await self._is_link(one)]  # which are removed themselves
+        for one in reversed(await self._expand_path(path, recursive=True, maxdepth=maxdepth)):
+            if not one.startswith(tuple(links)):
+                await self._rm_or_leave(one)
+
+    async def _rm_or_leave(self, path: str) -> None:
+        """Remove a file, or a directory if it is empty."""
+        try:
+            await self._rm_file(path)
+        except IsADirectoryError:
+            try:
+                await self._rmdir(path)
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
 
     async def _mv_file(self, path1: str, path2: str) -> None:
         await self._move(path1, path2)

@@ -365,6 +365,22 @@ def test_files_and_trees_are_removed(fs: GuestFileSystem, place: str) -> None:
         fs.rm("/", recursive=True)
 
 
+def test_rm_to_a_depth_failed_at_the_first_directory(g: Guestfs, fs: GuestFileSystem, place: str) -> None:
+    """As only recursive=True removes directories, it said, though that was given."""
+    fs.pipe_file("/data/apart", b"")
+    fs.makedirs(f"{place}/tree/deep/deeper")
+    fs.mkdir(f"{place}/tree/empty")
+    fs.pipe({f"{place}/tree/{name}": b"" for name in ("file", "deep/file", "deep/deeper/file")})
+    g.ln_s("/data", f"{place}/tree/link")
+    fs.rm(f"{place}/tree", recursive=True, maxdepth=1)
+    assert fs.find(f"{place}/tree") == [f"{place}/tree/deep/deeper/file", f"{place}/tree/deep/file"]
+    g.ln_s("/data", f"{place}/link")
+    fs.rm([f"{place}/tree", f"{place}/link"], recursive=True, maxdepth=3)
+    assert fs.ls(place) == []
+    assert fs.exists("/data/apart")
+    fs.rm("/data/apart")
+
+
 def test_files_and_directories_are_moved(fs: GuestFileSystem, place: str) -> None:
     fs.pipe({f"{place}/one": b"1", f"{place}/two": b"2"})
     fs.mv(f"{place}/one", f"{place}/two")
