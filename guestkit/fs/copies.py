@@ -235,20 +235,24 @@ class Copies(AsyncFileSystem):  # type: ignore[misc]
 
 
 class _Host:
-    """The files of this host, by the methods by which `_pairs` asks for those of a guest."""
+    """The files of this host, by the methods by which `_planned` asks for those of a guest."""
 
     async def _expand_path(
-        self, path: Any, recursive: bool = False, maxdepth: int | None = None
+        self, path: str | list[str], recursive: bool = False, maxdepth: int | None = None
     ) -> list[str]:
-        files = LocalFileSystem()
-        found: list[str] = await asyncio.to_thread(files.expand_path, path, recursive, maxdepth)
+        is_pattern = isinstance(path, str) and await self._is_pattern(path)
+        several = [path] if isinstance(path, str) else path
+        expand = LocalFileSystem().expand_path
+        found: list[str] = await asyncio.to_thread(
+            expand, several, recursive, maxdepth, assume_literal=not is_pattern
+        )
         return found
 
     async def _isdir(self, path: str) -> bool:
         return await asyncio.to_thread(os.path.isdir, path)
 
     async def _is_pattern(self, path: str) -> bool:
-        return has_magic(path)
+        return has_magic(path) and not await asyncio.to_thread(os.path.lexists, path)
 
 
 _HOST = _Host()

@@ -209,11 +209,43 @@ class GuestFileSystem(Copies, metaclass=Shared):
 
     # ---- paths and listings
 
-    async def _expand_path(self, path: Any, *arguments: Any, **kwargs: Any) -> Any:
-        return await super()._expand_path(as_text(path), *arguments, **kwargs)
+    async def _expand_path(
+        self,
+        path: Any,
+        recursive: bool = False,
+        maxdepth: int | None = None,
+        assume_literal: bool = False,
+    ) -> list[str]:
+        """Return the files that a path means, or a pattern; those that are in a list are paths.
+
+        A guest may give its files any names, and a path with an asterisk in it is no pattern if there is
+        such a file. Raises FileNotFoundError if a pattern, or a directory below which to look, is not there.
+
+        recursive: and those below them
+        maxdepth: of the directories below, a pattern with ** included
+        """
+        _check_depth(maxdepth)
+        path = as_text(path)
+        is_pattern = isinstance(path, str) and not assume_literal and await self._is_pattern(path)
+        if is_pattern:
+            matched = await self._glob(self._strip_protocol(path), maxdepth=maxdepth)
+            maxdepth = None if maxdepth is None else maxdepth - 1  # the pattern has taken one
+        else:
+            matched = self._strip_protocol([path] if isinstance(path, str) else path)
+        found = set(matched)
+        if recursive and maxdepth != 0:
+            for one in matched:
+                below = await self._find(one, maxdepth=maxdepth, withdirs=True)
+                if not below and not await self._exists(one):
+                    found.discard(one)
+                found.update(below)
+        if not found:
+            raise failure(errno.ENOENT, path if isinstance(path, str) else next(iter(matched), ""))
+        return sorted(found)
 
     async def _is_pattern(self, path: str) -> bool:
-        return has_magic(path)
+        """Return whether a path is a pattern: a file that is there may have such a name."""
+        return has_magic(path) and not await self._lexists(path)
 
     async def _glob(self, path: Any, *arguments: Any, **kwargs: Any) -> Any:
         return await super()._glob(as_text(path), *arguments, **kwargs)

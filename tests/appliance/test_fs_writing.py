@@ -365,6 +365,37 @@ def test_files_and_trees_are_removed(fs: GuestFileSystem, place: str) -> None:
         fs.rm("/", recursive=True)
 
 
+def test_names_of_the_guest_were_taken_for_patterns(fs: GuestFileSystem, place: str, tmp_path: Path) -> None:
+    """rm of a file named * removed all others, too, and what find() found was not what cat() read."""
+    names = {"r[1].pdf": b"itself", "r1.pdf": b"other", "*": b"star", "keep": b"kept"}
+    files = {f"{place}/{name}": content for name, content in names.items()}
+    fs.pipe(files)
+    assert fs.cat(fs.find(place)) == files
+    assert fs.cat(f"{place}/r[1].pdf") == b"itself"
+    assert fs.cat([f"{place}/r[1]*"], on_error="omit") == {}
+    assert fs.cat(f"{place}/r[1]*") == {f"{place}/r1.pdf": b"other"}
+    fs.get(fs.find(place), f"{tmp_path}/got/")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "got").iterdir()} == names
+    fs.mkdir(f"{place}/put")
+    fs.put([str(path) for path in (tmp_path / "got").iterdir()], f"{place}/put/")
+    fs.put(str(tmp_path / "got" / "r[1].pdf"), f"{place}/put")
+    fs.cp(f"{place}/r[1].pdf", f"{place}/put/copied")
+    fs.mv(f"{place}/put/r[1].pdf", f"{place}/put/moved")
+    found = {path.removeprefix(f"{place}/put/"): fs.cat_file(path) for path in fs.find(f"{place}/put")}
+    assert found == {
+        "*": b"star",
+        "copied": b"itself",
+        "keep": b"kept",
+        "moved": b"itself",
+        "r1.pdf": b"other",
+    }
+    fs.rm(f"{place}/*")
+    fs.rm([f"{place}/r[1].pdf"])
+    assert fs.find(place, maxdepth=1) == [f"{place}/keep", f"{place}/r1.pdf"]
+    fs.rm(f"{place}/*", recursive=True)  # a pattern now
+    assert fs.ls(place) == []
+
+
 def test_rm_to_a_depth_failed_at_the_first_directory(g: Guestfs, fs: GuestFileSystem, place: str) -> None:
     """As only recursive=True removes directories, it said, though that was given."""
     fs.pipe_file("/data/apart", b"")
