@@ -107,7 +107,8 @@ class Connection:
             await until_written(self._closing)
 
     async def _closed(self, opening: asyncio.Task[AsyncGuestfs]) -> None:
-        async with await opening as g:
+        await asyncio.wait([opening])  # as the calls do, which so come before what follows
+        async with opening.result() as g:
             if not self._disk.opening.readonly:
                 await g.run(finish, on_cancel="wait")
 

@@ -758,11 +758,13 @@ class Appliances:
     Attributes:
         running: how many have the disk
         refused: how often one was launched while another had it
+        unmounted: whether the last writes are done
         failure: of the last writes
     """
 
     def __init__(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
         self.running = self.refused = 0
+        self.unmounted = False
         self.failure: Error | None = None
         self.launch, self.began, self.ends, self.go = (asyncio.Event() for _ in range(4))
         monkeypatch.setattr(connection, "_attempt", self._attempt)
@@ -779,6 +781,7 @@ class Appliances:
             return function(cast("Guestfs", self))
         if self.failure is not None:
             raise self.failure
+        self.unmounted = True
         return None
 
     async def __aenter__(self) -> Self:
@@ -819,6 +822,21 @@ async def test_a_call_launched_on_a_disk_that_a_close_had_not_left_yet(
     await asyncio.gather(closing, joining)
     assert await late == "written"
     assert (appliances.refused, appliances.running) == (0, 0)
+
+
+async def test_a_call_that_waited_for_the_launch_ran_when_a_close_had_unmounted_everything(
+    writable: tuple[Connection, Appliances],
+) -> None:
+    connection, appliances = writable
+    call = asyncio.create_task(connection.run(lambda g: appliances.unmounted))
+    await appliances.began.wait()
+    closing = asyncio.create_task(connection.close())
+    await _turns()
+    appliances.launch.set()
+    appliances.go.set()
+    await closing
+    assert await call is False
+    assert appliances.unmounted
 
 
 async def test_a_second_close_returned_before_the_first_one(writable: tuple[Connection, Appliances]) -> None:
