@@ -25,6 +25,7 @@ from guestkit import _operations as operations
 from guestkit._file_errors import check_regular, failure
 from guestkit._operations import Entry
 from guestkit.files import CHUNK
+from guestkit.fs.calls import one_call
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -41,6 +42,7 @@ class Copies(AsyncFileSystem):  # type: ignore[misc]
     What the caller has named is an error.
     """
 
+    @one_call
     async def _copy(
         self,
         path1: Any,
@@ -79,6 +81,7 @@ class Copies(AsyncFileSystem):  # type: ignore[misc]
 
     # ---- to this host
 
+    @one_call
     async def _get(
         self,
         rpath: Any,
@@ -110,6 +113,7 @@ class Copies(AsyncFileSystem):  # type: ignore[misc]
 
         await _each(plan, copy, callback)
 
+    @one_call
     async def _get_file(
         self,
         rpath: str,
@@ -165,6 +169,7 @@ class Copies(AsyncFileSystem):  # type: ignore[misc]
 
     # ---- from this host
 
+    @one_call
     async def _put(
         self,
         lpath: Any,
@@ -190,6 +195,7 @@ class Copies(AsyncFileSystem):  # type: ignore[misc]
 
         await _each(plan, copy, callback)
 
+    @one_call
     async def _put_file(
         self,
         lpath: Any,
@@ -216,6 +222,7 @@ class Copies(AsyncFileSystem):  # type: ignore[misc]
                 offset += len(data)
                 callback.relative_update(len(data))
 
+    @one_call
     async def _pipe(
         self,
         path: Any,

@@ -27,6 +27,7 @@ from guestkit.aio.lent import Lent
 from guestkit.disks import Guest
 from guestkit.files import MAX_BYTES, MAX_ENTRIES, absolute
 from guestkit.fs.blocking import blocking, with_blocking_twins
+from guestkit.fs.calls import check_not_closed, one_call
 from guestkit.fs.connection import Connection
 from guestkit.fs.copies import Copies, as_text
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
@@ -78,6 +79,7 @@ class GuestFileSystem(Copies, metaclass=Shared):
     root_marker = "/"
 
     _pid: int  # of the process that it belongs to
+    _closes = 0  # how often it was closed
 
     def __init__(
         self,
@@ -169,6 +171,7 @@ class GuestFileSystem(Copies, metaclass=Shared):
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run one of the operations as one turn of the handle."""
         self._leave_parent()
+        check_not_closed(self)
         return await self._guest.run(lambda g: function(g, *arguments))
 
     # ---- its life
@@ -177,9 +180,12 @@ class GuestFileSystem(Copies, metaclass=Shared):
         """Shut the appliance down; the next call launches another one.
 
         Raises Error if a last write to the disk failed. All instances with the same arguments are one: this
-        ends the appliance for all. A handle that was given stays open.
+        ends the appliance for all. Where the disk is written to, a call that still runs raises HandleClosed
+        at its next turn. A handle that was given stays open.
         """
         self._leave_parent()
+        if self._lent is None:
+            self._closes += 1
         try:
             await self._guest.close()
         finally:
@@ -483,6 +489,7 @@ class GuestFileSystem(Copies, metaclass=Shared):
                     raise one
         return found
 
+    @one_call
     async def _cat(
         self,
         path: Any,
@@ -620,6 +627,7 @@ class GuestFileSystem(Copies, metaclass=Shared):
     async def _rm_file(self, path: str, **kwargs: Any) -> None:
         await self._change(operations.remove, self._strip_protocol(path), False)
 
+    @one_call
     async def _rm(
         self,
         path: Any,
@@ -656,6 +664,7 @@ class GuestFileSystem(Copies, metaclass=Shared):
     async def _mv_file(self, path1: str, path2: str) -> None:
         await self._move(path1, path2)
 
+    @one_call
     async def _mv(
         self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> None:

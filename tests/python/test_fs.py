@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ from fsspec.callbacks import Callback  # type: ignore[import-untyped]
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from fsspec.exceptions import FSTimeoutError  # type: ignore[import-untyped]
 
-from guestkit import CallTimeout, Error, Guestfs, HandleOptions, Key, under
+from guestkit import CallTimeout, Error, Guestfs, HandleClosed, HandleOptions, Key, under
 from guestkit._file_errors import about
 from guestkit._operations import Entry, Place
 from guestkit.files import FileKind, GuestFile
@@ -335,6 +336,10 @@ class Turns:
                 self.cancelled += 1
                 raise
 
+    async def closed(self) -> None:
+        """In place of a connection's close: what runs has an end."""
+        self.go.set()
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
@@ -392,6 +397,44 @@ async def test_what_a_cancel_had_ended_went_on(
     turns.go.set()
     await _turns()
     assert (turns.begun, turns.cancelled) == (3, 1)
+
+
+@pytest.mark.parametrize("asked", BULK.values(), ids=BULK)
+async def test_what_ran_when_the_disk_was_closed_opened_it_again(
+    asked: Callable[[Any, Path], Any], tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = GuestFileSystem("disk", readonly=False, format="raw", asynchronous=True)
+    turns = Turns(fs, monkeypatch)
+    appliance = SimpleNamespace(run=turns._run, close=turns.closed, reap=lambda: None)
+    monkeypatch.setattr(fs, "_run", partial(GuestFileSystem._run, fs))
+    monkeypatch.setattr(fs, "_guest", appliance)
+    begun = asyncio.Event()
+    turns.at, turns.then = 3, begun.set
+    call, arguments, options = asked(fs, tree)
+    task = asyncio.create_task(getattr(fs, f"_{call.__name__.lstrip('_')}")(*arguments, **options))
+    await begun.wait()
+    await fs._close()
+    with pytest.raises(HandleClosed, match="while this call ran"):
+        await task
+    assert turns.begun == 3
+    await fs._pipe({"/tree/new": b""})  # the next call opens it again
+    assert turns.begun == 4
+
+
+async def test_what_is_only_read_goes_on_after_a_close(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that open the same disk share a filesystem: another one's close is not the end of what is read."""
+    fs = GuestFileSystem("disk", asynchronous=True)
+    turns = Turns(fs, monkeypatch)
+    appliance = SimpleNamespace(run=turns._run, close=turns.closed, reap=lambda: None)
+    monkeypatch.setattr(fs, "_run", partial(GuestFileSystem._run, fs))
+    monkeypatch.setattr(fs, "_guest", appliance)
+    begun = asyncio.Event()
+    turns.at, turns.then = 3, begun.set
+    task = asyncio.create_task(fs._get("/tree", str(tree / "got"), recursive=True))
+    await begun.wait()
+    await fs._close()
+    await task
+    assert turns.begun == 40
 
 
 class Begun(Callback):  # type: ignore[misc]

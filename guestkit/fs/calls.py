@@ -1,0 +1,46 @@
+"""Calls that take many turns of the handle: where the disk is written to, a close is the end of them.
+
+Else the next turn would launch another appliance, for a disk that whoever closed it takes for complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from guestkit.errors import HandleClosed
+
+if TYPE_CHECKING:
+    from guestkit.fs.filesystem import GuestFileSystem
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Whose call runs, and how often that filesystem had been closed when the call began.
+_call: ContextVar[tuple[Any, int]] = ContextVar("guestkit_fs_call", default=(None, 0))
+
+
+def one_call(method: F) -> F:
+    """Have the turns of an awaited method, and those of the methods that it calls, be one call."""
+
+    @wraps(method)
+    async def call(self: GuestFileSystem, *arguments: Any, **keywords: Any) -> Any:
+        before = _call.get()
+        if before[0] is not self:
+            _call.set((self, self._closes))
+        try:
+            return await method(self, *arguments, **keywords)
+        finally:
+            _call.set(before)
+
+    return cast("F", call)
+
+
+def check_not_closed(fs: GuestFileSystem) -> None:
+    """Raise HandleClosed if a filesystem that is written to was closed since the call began."""
+    whose, closes = _call.get()
+    if whose is fs and closes != fs._closes and not fs.readonly:
+        raise HandleClosed(
+            "run", "the filesystem was closed while this call ran: what it had still to do is not done"
+        )
