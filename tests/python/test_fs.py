@@ -13,6 +13,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Callable
 from functools import partial
@@ -371,6 +372,26 @@ def test_what_ctrl_c_had_ended_went_on(
     with pytest.raises(KeyboardInterrupt):
         call(*arguments, **options)
     assert (turns.begun, turns.cancelled) == (3, 1)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_call_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs, go, ended = GuestFileSystem("disk"), asyncio.Event(), threading.Event()
+
+    async def hang(*arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            await go.wait()
+        except asyncio.CancelledError:
+            os.kill(os.getpid(), signal.SIGINT)
+            await go.wait()
+        ended.set()
+
+    monkeypatch.setattr(fs, "_run", hang)
+    with pytest.raises(KeyboardInterrupt):
+        fs.ls("/")
+    assert fs.loop is not None
+    fs.loop.call_soon_threadsafe(go.set)
+    assert ended.wait(60)
 
 
 def test_what_a_timeout_had_ended_went_on(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
