@@ -120,7 +120,8 @@ class GuestFileSystem(Copies, metaclass=Shared):
         max_entries: the most files that one listing or `find` returns
         use_listings_cache: remember listings; None: only of a disk that is opened here, read-only
         listings_expiry_time, max_paths: for how many seconds, and how many; None: without such a limit
-        asynchronous, loop, batch_size, skip_instance_cache: as in all of fsspec's filesystems
+        asynchronous, loop, skip_instance_cache: as in all of fsspec's filesystems
+        batch_size: without effect, since one file is read or written after the other
         """
         if use_listings_cache is None:
             use_listings_cache = handle is None and readonly

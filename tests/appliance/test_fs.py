@@ -326,6 +326,7 @@ def test_many_files_at_once(fs: GuestFileSystem) -> None:
     assert isinstance(fs.cat(with_missing, on_error="return")["/nope"], FileNotFoundError)
     many = [f"/data/many/{number:03}" for number in range(500)]
     assert fs.cat(many) == dict.fromkeys(many, b"")
+    assert fs.sizes([*csv, many[0]]) == [2] * 5 + [0]
     assert calls(fs, lambda: fs.cat(list(csv))) == ["statns", "pread"] * 5
 
 
