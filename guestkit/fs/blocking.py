@@ -41,19 +41,20 @@ def run_on(
         raise RuntimeError("a filesystem with asynchronous=True has no blocking methods: await its others")
     if asyncio._get_running_loop() is loop:
         raise NotImplementedError("a blocking method cannot be called on the loop that it waits for")
-    awaited = function(*arguments, **keywords)
     tasks: list[asyncio.Task[T]] = []
     ended = threading.Event()
 
     async def run() -> T:
         async with asyncio.timeout(timeout or None):
-            return await awaited
+            return await function(*arguments, **keywords)
 
     def begin() -> None:
         tasks.append(loop.create_task(run()))
         tasks[0].add_done_callback(lambda task: ended.set())
 
     def cancel() -> None:
+        if not tasks:  # interrupted before it was handed over
+            ended.set()
         for task in tasks:
             task.cancel()
             task.add_done_callback(take_notice)

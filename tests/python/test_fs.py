@@ -394,12 +394,26 @@ def test_a_second_ctrl_c_does_not_wait_for_a_call_that_hangs(monkeypatch: pytest
     assert ended.wait(60)
 
 
+def test_a_call_that_ctrl_c_had_kept_from_beginning_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = GuestFileSystem("disk")
+    assert fs.loop is not None
+    hand_over = fs.loop.call_soon_threadsafe
+
+    def interrupted(*arguments: Any) -> None:
+        monkeypatch.setattr(fs.loop, "call_soon_threadsafe", hand_over)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fs.loop, "call_soon_threadsafe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fs.ls("/")
+
+
 def test_what_a_timeout_had_ended_went_on(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fs = GuestFileSystem("disk", readonly=False, format="raw")
     turns = Turns(fs, monkeypatch)
     turns.at = 3
     with pytest.raises(FSTimeoutError):
-        fs.put(str(tree), "/new", recursive=True, timeout=0.2)
+        fs.put(str(tree), "/new", recursive=True, timeout=1)
     assert (turns.begun, turns.cancelled) == (3, 1)
 
 
