@@ -5,16 +5,21 @@ from __future__ import annotations
 import errno
 import posixpath
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from guestkit._file_errors import about, check_regular, failure
 from guestkit._operations.looking import is_directory
 from guestkit._operations.looking import target as target_of
 from guestkit._operations.paths import beside_links, is_same, seen_at
-from guestkit._operations.replacing import make_directories, remove_tree, replacement
+from guestkit._operations.replacing import aside_of, make_directories, remove_tree, replacement
 from guestkit._operations.writing import copy_content, make, size_at
 from guestkit.errors import Error
 from guestkit.handle import Guestfs
+
+if TYPE_CHECKING:
+    from guestkit.generated.structs import StatNS
 
 #: What a new copy keeps of the permissions of the original: neither set-id bits nor the sticky bit, and only
 #: its owner can write to it.
@@ -128,31 +133,42 @@ def link(g: Guestfs, target: str, name: str, *, symbolic: bool, replace: bool) -
 
 
 def move(g: Guestfs, old: str, new: str, into: bool, parents: bool) -> None:
-    """Rename a file or a directory, if need be from one filesystem of the guest to another one.
+    """Rename a file or a directory: into the directory that has the new name, or else to that name.
 
-    into: new is a directory
+    into: new is a directory, or is to become one
+    parents: make the directories above the new name that are missing
     """
-    with about(old):
-        g.lstatns(old)
     with about(new):
         if into or is_directory(g, new):
             new = posixpath.join(new, posixpath.basename(old))
-    if new == old:
-        return
+    rename(g, old, new, replace=True, parents=parents)
+
+
+def rename(g: Guestfs, old: str, new: str, replace: bool, parents: bool = False) -> None:
+    """Rename a file or a directory to exactly that name, if need be on another filesystem of the guest.
+
+    Of a file that has both names, the new one is left.
+
+    replace: as rename(2) replaces what is there
+    parents: make the directories above the new name that are missing
+    """
+    with about(old):
+        moved = g.lstatns(old)
     with about(new):
+        there = seen_at(g.lstatns, new)
+        if there is not None and not replace:
+            raise failure(errno.EEXIST, new)
+        if is_same(moved, there):
+            return _leave_one_name(g, old, new)
         if parents:
             make_directories(g, posixpath.dirname(new))
-        _rename(g, old, new)
-
-
-def rename(g: Guestfs, old: str, new: str, replace: bool) -> None:
-    """Rename a file or a directory to exactly that name. replace: as rename(2) replaces what is there."""
-    with about(old):
-        g.lstatns(old)
-    with about(new):
-        if not replace and seen_at(g.lstatns, new) is not None:
-            raise failure(errno.EEXIST, new)
-        _rename(g, old, new)
+        try:
+            g.rename(old, new)
+        except Error as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _move_across(g, old, new, moved, there)
+    return None
 
 
 def symlink(g: Guestfs, path: str, target: str) -> None:
@@ -209,23 +225,34 @@ def _lies_in(path: str, directory: str) -> bool:
     return path.startswith(f"{directory.rstrip('/')}/")
 
 
-def _rename(g: Guestfs, old: str, new: str) -> None:
+def _leave_one_name(g: Guestfs, old: str, new: str) -> None:
+    """Take the old name away from a file that has both: rename(2) does nothing then, and reports success.
+
+    Both may be one name, such as "A" and "a" where case makes no difference: so nothing is removed before the
+    other one is seen to be still there.
+    """
+    if beside_links(g, old) == beside_links(g, new):
+        return
+    aside = aside_of(old)
+    g.rename(old, aside)
     try:
-        g.rename(old, new)
-    except Error as error:
-        if error.errno != errno.EXDEV:
-            raise
-        _move_across(g, old, new)
+        if seen_at(g.lstatns, new) is None:
+            g.rename(aside, new)
+        else:
+            g.rm(aside)
+    except BaseException:
+        with suppress(Error):
+            g.rename(aside, old)
+        raise
 
 
-def _move_across(g: Guestfs, old: str, new: str) -> None:
+def _move_across(g: Guestfs, old: str, new: str, moved: StatNS, there: StatNS | None) -> None:
     old, new = beside_links(g, old), beside_links(g, new)
     if _lies_in(new, old):  # rename(2) looks for that only within one filesystem
         raise failure(errno.EINVAL, old, "a directory is not moved into itself")
-    there = seen_at(g.lstatns, new)
     if there is not None:  # rename(2) would refuse it too, but only after the copy
         for_directory = stat.S_ISDIR(there["st_mode"])
-        if for_directory != stat.S_ISDIR(g.lstatns(old)["st_mode"]):
+        if for_directory != stat.S_ISDIR(moved["st_mode"]):
             raise failure(errno.EISDIR if for_directory else errno.ENOTDIR, new)
     with replacement(g, new) as made:
         g.cp_a(old, made)

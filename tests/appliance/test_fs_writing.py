@@ -412,7 +412,7 @@ def test_rm_to_a_depth_failed_at_the_first_directory(g: Guestfs, fs: GuestFileSy
     fs.rm("/data/apart")
 
 
-def test_files_and_directories_are_moved(fs: GuestFileSystem, place: str) -> None:
+def test_files_and_directories_are_moved(g: Guestfs, fs: GuestFileSystem, place: str) -> None:
     fs.pipe({f"{place}/one": b"1", f"{place}/two": b"2"})
     fs.mv(f"{place}/one", f"{place}/two")
     assert fs.cat_file(f"{place}/two") == b"1"
@@ -426,6 +426,9 @@ def test_files_and_directories_are_moved(fs: GuestFileSystem, place: str) -> Non
     fs.mv(f"{place}/t*o", f"{place}/renamed")
     assert fs.find(place) == [f"{place}/renamed/file", f"{place}/renamed/two"]
     fs.mv(f"{place}/renamed/two", f"{place}/renamed/two")
+    g.ln(f"{place}/renamed/two", f"{place}/hard")
+    fs.mv(f"{place}/renamed/two", f"{place}/hard")
+    assert fs.find(place) == [f"{place}/hard", f"{place}/renamed/file"]
     with fails(FileNotFoundError, errno.ENOENT, f"{place}/nope"):
         fs.mv(f"{place}/nope", f"{place}/there")
 

@@ -511,6 +511,9 @@ def test_curl_writes_by_webdav(writing: Serving, g: Guestfs, tmp_path: Path) -> 
     assert asked("new/dav", "-X", "COPY", *to) == 403
     assert asked("new/dav/file", "-X", "MOVE", "-H", "Destination: http://other.example/x") == 502
     assert g.ls("/new/dav") == ["ü"]
+    g.ln("/new/dav/ü", "/new/dav/hard")
+    assert asked("new/dav/hard", "-X", "MOVE", *to) == 204  # rename(2) would leave both names
+    assert g.ls("/new/dav") == ["ü"]
     assert asked("new/dav", "-X", "DELETE") == 204
     assert asked("new/dav", "-X", "DELETE") == 404
     assert asked("", "-X", "DELETE") == 403

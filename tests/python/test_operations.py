@@ -156,6 +156,9 @@ class Host:
     def rename(self, old: str, new: str) -> None:
         os.rename(self._at(old), self._at(new))
 
+    def rm(self, path: str) -> None:
+        os.unlink(self._at(path))
+
     def ln_s(self, target: str, path: str) -> None:
         os.symlink(target, self._at(path))
 
@@ -267,3 +270,51 @@ def test_a_move_across_filesystems_into_itself_was_a_copy_without_end(
     with pytest.raises(OSError, match="not moved into itself"):
         operations.rename(host, "/data", "/link/mounted/data", replace=False)
     assert os.listdir(tmp_path / "data/mounted") == []
+
+
+@pytest.mark.parametrize("function", [operations.move, operations.rename])
+def test_a_move_to_another_name_of_the_file_left_both(host: Any, tmp_path: Path, function: Any) -> None:
+    for name in ("one", "way/one"):
+        (tmp_path / "way").mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"kept")
+        os.link(tmp_path / name, tmp_path / "other")
+        function(host, f"/{name}", "/other", *((False, False) if function is operations.move else (True,)))
+        assert not (tmp_path / name).exists()
+        assert os.listdir(tmp_path / "way") == []
+        assert (tmp_path / "other").read_bytes() == b"kept"
+        (tmp_path / "other").unlink()
+
+
+def test_a_move_to_the_name_that_the_file_has_removes_nothing(host: Any, tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to("directory")
+    (tmp_path / "directory/file").write_bytes(b"kept")
+    os.link(tmp_path / "directory/file", tmp_path / "other")
+    operations.rename(host, "/directory/file", "/link/file", replace=True)
+    operations.move(host, "/link/file", "/directory", into=False, parents=False)
+    assert os.listdir(tmp_path / "directory") == ["file"]
+
+
+def test_a_move_to_a_name_that_differs_in_case_removes_nothing(
+    host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on FAT, where both names are one."""
+    at = type(host)._at
+    monkeypatch.setattr(type(host), "_at", lambda self, path: at(self, path.lower()))
+    (tmp_path / "file").write_bytes(b"kept")
+    operations.rename(host, "/FILE", "/File", replace=True)
+    assert (tmp_path / "file").read_bytes() == b"kept"
+
+
+def test_a_file_of_two_names_stays_where_a_move_fails(
+    host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rm(path: str) -> None:
+        raise Error("rm", "read-only", errno.EROFS)
+
+    monkeypatch.setattr(host, "rm", rm)
+    (tmp_path / "one").write_bytes(b"kept")
+    os.link(tmp_path / "one", tmp_path / "other")
+    with pytest.raises(OSError, match="Read-only"):
+        operations.rename(host, "/one", "/other", replace=True)
+    assert sorted(os.listdir(tmp_path)) == ["one", "other"]
