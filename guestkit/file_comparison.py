@@ -93,8 +93,8 @@ def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -
         unknown.append(f"no file of either guest matches {glob!r}: it is of whole paths, which begin with /")
     wanted = _readable(alike, before, unknown)
     mine, others = (
-        _Reader(g, files, side, unknown).digests(_base(glob), wanted)
-        for g, files, side in zip((a, b), all_files, _SIDES, strict=True)
+        _Reader(g, files, hidden, side, unknown).digests(_base(glob), wanted)
+        for g, files, hidden, side in zip((a, b), all_files, unread, _SIDES, strict=True)
     )
     changes = [
         change
@@ -257,9 +257,14 @@ def _readable(paths: Sequence[str], files: Files, unknown: list[str]) -> set[str
 class _Reader:
     """Has a guest's appliance compute checksums: by few calls, for each one costs as much as a small file."""
 
-    def __init__(self, g: Guestfs, files: Files, side: str, unknown: list[str]) -> None:
+    def __init__(
+        self, g: Guestfs, files: Files, unread: Iterable[str], side: str, unknown: list[str]
+    ) -> None:
+        """unread: the directories whose files are not known"""
         self._g = g
         self._files = files
+        #: The directories that cannot be read as a whole: nobody knows how much is in there.
+        self._boundless = set(unread)
         self._side = side
         self._unknown = unknown
         self._failed: dict[str, str] = {}
@@ -286,12 +291,14 @@ class _Reader:
                 wanted_sizes[path], counts[path] = file.size, 1
             for totals in (sizes, wanted_sizes, counts):
                 totals[above] += totals[path]
+            if path in self._boundless:
+                self._boundless.add(above)
         found: dict[str, str] = {}
         waiting = [base]
         while waiting:
             directory = waiting.pop()
             pays = counts[directory] > 4 and sizes[directory] <= 2 * wanted_sizes[directory] + (16 << 20)
-            if pays and sizes[directory] <= self._left:
+            if pays and directory not in self._boundless and sizes[directory] <= self._left:
                 self._left -= sizes[directory]
                 if (whole := self._of_directory(directory)) is not None:
                     found.update(whole)

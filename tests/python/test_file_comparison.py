@@ -201,6 +201,7 @@ def test_each_file_was_counted_for_each_directory_above_it() -> None:
         reader = file_comparison._Reader(
             guest := Guest(files),  # type: ignore[arg-type]
             {file.path: file for file in guest.walk("/")},
+            (),
             "first",
             [],
         )
@@ -226,3 +227,20 @@ def test_files_that_lie_too_deep_were_no_difference() -> None:
     found = compared(same, {f"{deep}/file": b"x"})
     assert f"second: {deep}: too deep: what is in there is not looked at" in found.unknown
     assert compared(same, same).unknown == ()
+
+
+def test_what_lies_too_deep_to_be_known_was_read_all_the_same() -> None:
+    """A sparse file down there, of any size, was read for minutes."""
+    read: list[str] = []
+
+    class Telling(Guest):
+        def checksums_out(self, kind: str, directory: str, target: str) -> None:
+            read.append(directory)
+            super().checksums_out(kind, directory, target)
+
+    files = {f"/top{deeper}/{number}": b"x" for deeper in ("", "/deep") for number in range(10)}
+    files |= {f"/beside/{number}": b"x" for number in range(10)}
+    files["/top" + "/d" * 300 + "/sparse"] = b"x"
+    guests: Any = Telling(files), Telling(files)
+    found = diff_files(*guests)
+    assert (found.changes, sorted(read)) == ((), sorted(["/beside", "/top/deep"] * 2))
