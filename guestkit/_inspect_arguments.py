@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import AsyncIterable, Callable, Collection, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,7 +153,7 @@ def one(
 class Many:
     """The arguments of `inspect_many`, here and in guestkit.aio."""
 
-    guests: Iterable[Guest]
+    guests: Iterable[Guest] | AsyncIterable[Guest]
     job: InspectionJob
     at_once: int
     progress: Callable[[FleetProgress], object] | None
@@ -161,7 +161,7 @@ class Many:
 
 
 def many(
-    disks: Iterable[Guest],
+    disks: Iterable[Guest] | AsyncIterable[Guest],
     options: HandleOptions | None = None,
     *,
     concurrency: int | Literal["auto"] = "auto",

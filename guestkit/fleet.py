@@ -14,10 +14,9 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from queue import SimpleQueue
 from typing import Any
 
@@ -151,7 +150,8 @@ def inspect_many(asked: Many) -> Generator[Report, None, None]:
 
     Leaving the loop early stops the running inspections.
 
-    disks: the guests, each as `inspect` takes one; the next is taken when there is room for it
+    disks: the guests, each as `inspect` takes one; the next is taken when there is room for it, and no report
+        is ready that would have to wait for its name
     concurrency: how many at once; "auto": as many as this process has processors, its control groups'
         quotas included, or 100 on a jobs_executor. Launches also wait for memory
     timeout: for each guest, in seconds, 600 by default; None: no limit
@@ -162,32 +162,48 @@ def inspect_many(asked: Many) -> Generator[Report, None, None]:
     options, parts, keys, mode, verify, handle: as in `inspect`; so are format, backing, protocols,
         snapshot, in_use, blocksize, unpack, cache
     """
+    if isinstance(asked.guests, AsyncIterable):
+        raise TypeError("inspect_many() takes an iterable of guests; guestkit.aio.inspect_many an async one")
+    return _inspect_many(asked, asked.guests)
+
+
+def _inspect_many(asked: Many, guests: Iterable[Guest]) -> Generator[Report, None, None]:
     tally = Tally(asked.progress)
     executor = asked.executor
     if executor is not None:
-        yield from _reports(lambda index, guest: executor.submit(elsewhere, asked.job, guest), asked, tally)
+        yield from _reports(
+            guests, asked.at_once, lambda index, guest: executor.submit(elsewhere, asked.job, guest), tally
+        )
         return
     local = _Local(asked.job, tally)
     with ThreadPoolExecutor(asked.at_once, thread_name_prefix="guestkit-fleet") as threads:
         try:
-            yield from _reports(lambda index, guest: threads.submit(local.report, index, guest), asked, tally)
+            yield from _reports(
+                guests, asked.at_once, lambda index, guest: threads.submit(local.report, index, guest), tally
+            )
         finally:
             local.end()
 
 
-def _reports(submit: Submit, asked: Many, tally: Tally) -> Generator[Report, None, None]:
+def _reports(
+    guests: Iterable[Guest], at_once: int, submit: Submit, tally: Tally
+) -> Generator[Report, None, None]:
     running: dict[Future[Report], tuple[int, Guest]] = {}
-    waiting = enumerate(asked.guests)
+    waiting = enumerate(guests)
+    are_known, are_more = isinstance(guests, Collection), True
     # concurrent.futures.wait would wait for ever for a future that a shutdown of the executor cancels.
     done: SimpleQueue[Future[Report]] = SimpleQueue()
     try:
-        while True:
-            for index, guest in islice(waiting, asked.at_once - len(running)):
-                future = _submitted(submit, index, guest)
-                running[future] = index, guest
-                future.add_done_callback(done.put)
-            if not running:
-                return
+        while are_more or running:
+            # To name the next guest may take a while: a report that is ready comes first.
+            if are_more and len(running) < at_once and (are_known or done.empty()):
+                if (following := next(waiting, None)) is None:
+                    are_more = False
+                else:
+                    future = _submitted(submit, *following)
+                    running[future] = following
+                    future.add_done_callback(done.put)
+                continue
             future = done.get()
             index, guest = running.pop(future)
             try:

@@ -42,6 +42,11 @@ def shared_executor(name: Pool = "guestkit") -> Executor:
     return _own[name]
 
 
+def programs_executor() -> Executor | None:
+    """Return the executor that the program has set; None: there is none."""
+    return _executor
+
+
 def set_executor(executor: Executor | None) -> None:
     """Run calls that start from now on on this executor; None: on guestkit's own.
 

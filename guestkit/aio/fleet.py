@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Executor
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
-from itertools import islice
+from functools import partial
+from typing import Any
 
 from guestkit._inspect_arguments import InspectionJob, Many, One, many, one
 from guestkit._taking import taking
 from guestkit.aio.call import all_done
 from guestkit.aio.events import on_loop
+from guestkit.aio.executor import programs_executor, run_in_thread
 from guestkit.aio.handle import AsyncGuestfs
 from guestkit.disks import Guest
 from guestkit.errors import dropped
 from guestkit.fleet import Report, Tally, elsewhere, failed, succeeded
+from guestkit.handle import Guestfs
 from guestkit.inspection import Inspection
 
 
@@ -29,10 +33,22 @@ async def inspect(asked: One) -> Inspection:
     return await _inspect(asked.job, asked.guest, asked.step)
 
 
-async def _inspect(job: InspectionJob, guest: Guest, step: Callable[[str], object] | None) -> Inspection:
+async def _inspect(
+    job: InspectionJob,
+    guest: Guest,
+    step: Callable[[str], object] | None,
+    executor: Executor | None = None,
+    begun: Callable[[], object] = lambda: None,
+) -> Inspection:
+    """begun: called when a thread has begun"""
     follow = None if step is None else on_loop("inspect", "step", step)
-    async with AsyncGuestfs(job.handle) as g:
-        return await g._submit("inspect_disks", lambda handle: job.run(handle, guest, follow))
+
+    def work(handle: Guestfs) -> Inspection:
+        begun()
+        return job.run(handle, guest, follow)
+
+    async with AsyncGuestfs(job.handle, executor=executor) as g:
+        return await g._submit("inspect_disks", work)
 
 
 @taking(many)
@@ -42,32 +58,81 @@ async def inspect_many(asked: Many) -> AsyncGenerator[Report, None]:
     Like `guestkit.inspect_many`; progress is called on the event loop. If you leave the loop early (use
     `contextlib.aclosing` to control when) or it is cancelled, running inspections are stopped, and it waits
     for their end. Jobs on a jobs_executor go on until they finish or time out.
+
+    disks: may be an async iterable, too, such as one that waits for the next guest to be named. An iterable
+        that is no collection, such as a generator, is asked for the next one on a thread, not on the loop's
     """
     tally = Tally(asked.progress)
-    running: set[asyncio.Task[Report]] = set()
-    waiting = enumerate(asked.guests)
+    guests = _Guests(asked.guests)
+    # Those that all handles share may be fewer than this fleet has at once.
+    own = ThreadPoolExecutor(asked.at_once, "guestkit-fleet") if programs_executor() is None else None
+    taken: asyncio.Task[tuple[int, Guest] | None] | None = None
+    are_more, running = True, set[asyncio.Task[Report]]()
     try:
-        while True:
-            for index, guest in islice(waiting, asked.at_once - len(running)):
-                running.add(asyncio.create_task(_report(index, guest, asked, tally)))
-            if not running:
-                return
-            ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
+        while are_more or running:
+            if are_more and taken is None and len(running) < asked.at_once:
+                taken = asyncio.create_task(guests.following())
+            tasks = running if taken is None else {taken, *running}
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if taken is not None and taken.done():
+                following, taken = taken.result(), None
+                if following is None:
+                    are_more = False
+                else:
+                    running.add(asyncio.create_task(_report(*following, asked, tally, own)))
+            for task in [each for each in running if each.done()]:
+                running.remove(task)
                 yield tally.told(task.result())
     finally:
-        for task in running:
-            task.cancel()
-        await all_done(running)
+        tasks = running if taken is None else {taken, *running}
+        for each in tasks:
+            each.cancel()
+        try:
+            await all_done(tasks)
+        finally:
+            if own is not None:
+                own.shutdown(wait=False)  # its threads have nothing to do any more
 
 
-async def _report(index: int, guest: Guest, asked: Many, tally: Tally) -> Report:
+class _Guests:
+    """Names the guests, one after the other."""
+
+    def __init__(self, guests: Iterable[Guest] | AsyncIterable[Guest]) -> None:
+        self._guests = aiter(guests) if isinstance(guests, AsyncIterable) else iter(guests)
+        self._are_known = isinstance(guests, Collection)
+        self._count = 0
+
+    async def following(self) -> tuple[int, Guest] | None:
+        """Return the index of the next guest and the guest; None: there are no more."""
+        if (guest := await self._next()) is _END:
+            return None
+        self._count += 1
+        return self._count - 1, guest
+
+    async def _next(self) -> Any:
+        if isinstance(self._guests, AsyncIterator):
+            return await anext(self._guests, _END)
+        if self._are_known:
+            return next(self._guests, _END)
+        work = partial(copy_context().run, next, self._guests, _END)
+        return await run_in_thread("inspect_many", work)
+
+
+_END = object()
+
+
+async def _report(index: int, guest: Guest, asked: Many, tally: Tally, threads: Executor | None) -> Report:
     begun = time.monotonic()
+
+    def begin() -> None:
+        nonlocal begun
+        begun = time.monotonic()  # the wait for a thread is no part of it
+
     try:
         if asked.executor is not None:
             report = await _on_executor(asked.executor, asked.job, guest)
         else:
-            found = await _inspect(asked.job, guest, tally.following(index, guest))
+            found = await _inspect(asked.job, guest, tally.following(index, guest), threads, begin)
             report = succeeded(guest, found, time.monotonic() - begun)
     except Exception as error:
         report = failed(guest, error, time.monotonic() - begun)

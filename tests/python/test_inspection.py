@@ -11,12 +11,14 @@ import json
 import logging
 import os
 import pickle
+import queue
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -470,6 +472,11 @@ def test_an_executor_was_given_the_whole_fleet_at_once(
 ) -> None:
     done = 0
     ahead: list[int] = []
+    is_full = threading.Event()
+
+    def decide(disk: str) -> Inspection:
+        assert is_full.wait(60)
+        return FULL
 
     def count(progress: FleetProgress) -> None:
         nonlocal done
@@ -478,13 +485,136 @@ def test_an_executor_was_given_the_whole_fleet_at_once(
     def disks() -> Iterator[str]:
         for number in range(150):
             ahead.append(number + 1 - done)
+            if ahead[-1] == most:
+                is_full.set()
             yield str(number)
 
-    outcome(lambda disk: FULL)
+    outcome(decide)
     with ThreadPoolExecutor(1) as executor:
         reports = fleet.run(disks(), jobs_executor=executor, progress=count, **options)
     assert len(reports) == 150
     assert max(ahead) == most
+
+
+class AtOnce(Executor):
+    """Has done what it is given when it has taken it."""
+
+    def submit(self, function: Any, /, *arguments: Any, **keywords: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments, **keywords))
+        return future
+
+
+def test_a_report_that_was_ready_waited_for_the_next_disks_to_be_named(outcome: Any) -> None:
+    told: list[str] = []
+
+    def disks() -> Iterator[str]:
+        yield "first"
+        yield "second"
+        assert "first" in told
+        yield "third"
+
+    outcome(lambda disk: FULL)
+    for report in guestkit.inspect_many(disks(), concurrency=4, jobs_executor=AtOnce()):
+        told.append(report.disk)
+    assert told == ["first", "second", "third"]
+
+
+async def test_the_loop_stood_still_while_a_disk_was_named(outcome: Any) -> None:
+    outcome(lambda disk: FULL)
+    disks: queue.SimpleQueue[str] = queue.SimpleQueue()
+    disks.put("first")
+    reports = aio.inspect_many(iter(lambda: disks.get(timeout=60), "end"), concurrency=4)
+    assert (await anext(reports)).disk == "first"
+    disks.put("second")
+    assert (await anext(reports)).disk == "second"
+    disks.put("end")
+    assert [report async for report in reports] == []
+
+
+async def test_disks_may_be_named_while_a_fleet_runs(outcome: Any) -> None:
+    outcome(lambda disk: FULL)
+    disks: asyncio.Queue[str] = asyncio.Queue()
+    ended: list[str] = []
+
+    async def named() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield await disks.get()
+        finally:
+            ended.append("named")
+
+    disks.put_nowait("first")
+    async with contextlib.aclosing(aio.inspect_many(named())) as reports:
+        first = await anext(reports)
+        disks.put_nowait("second")
+        second = await anext(reports)
+    assert (first.disk, first.index, second.disk, second.index) == ("first", 0, "second", 1)
+    assert ended == ["named"]  # which waited for a third one
+    with pytest.raises(TypeError, match=r"guestkit\.aio\.inspect_many an async one"):
+        guestkit.inspect_many(named())
+
+
+async def test_an_error_of_who_names_the_disks_is_told(outcome: Any) -> None:
+    def named() -> Iterator[str]:
+        yield "first"
+        raise LookupError("no more")
+
+    outcome(lambda disk: FULL)
+    with pytest.raises(LookupError, match="no more"):
+        async for report in aio.inspect_many(named()):
+            assert report.disk == "first"
+
+
+def test_a_fleet_on_a_loop_had_never_more_than_64_disks_at_once(outcome: Any, fleet: Fleet) -> None:
+    all_of_them = threading.Barrier(70, timeout=60)
+
+    def decide(disk: str) -> Inspection:
+        all_of_them.wait()
+        return FULL
+
+    outcome(decide)
+    reports = fleet.run([str(number) for number in range(70)], concurrency=70)
+    assert [report.error for report in reports] == [None] * 70
+
+
+def test_a_fleet_on_a_loop_uses_the_programs_executor(outcome: Any) -> None:
+    names: list[str] = []
+
+    def decide(disk: str) -> Inspection:
+        names.append(threading.current_thread().name)
+        return FULL
+
+    outcome(decide)
+    with ThreadPoolExecutor(1, "mine") as executor:
+        aio.set_executor(executor)
+        try:
+            assert len(Fleet("async").run(["a", "b"])) == 2
+        finally:
+            aio.set_executor(None)
+    assert names == ["mine_0"] * 2
+
+
+def test_the_time_of_an_inspection_began_while_it_waited_for_a_thread(
+    outcome: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0
+
+    class Late(ThreadPoolExecutor):
+        def submit(self, *work: Any, **arguments: Any) -> Any:
+            nonlocal now
+            now += 1000
+            return super().submit(*work, **arguments)
+
+    outcome(lambda disk: FULL)
+    monkeypatch.setattr("guestkit.aio.fleet.time", SimpleNamespace(monotonic=lambda: now))
+    with Late(1) as executor:
+        aio.set_executor(executor)
+        try:
+            (report,) = Fleet("async").run(["a"])
+        finally:
+            aio.set_executor(None)
+    assert (now, report.seconds) == (1000, 0)
 
 
 def test_an_executor_that_is_shut_down_gives_a_report_for_each_disk(fleet: Fleet) -> None:
