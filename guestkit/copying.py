@@ -23,7 +23,7 @@ from guestkit._aside import naming, unfinished
 from guestkit._walk import walk
 from guestkit.errors import Error, is_final
 from guestkit.files import MAX_BYTES, Extracted, SkippedFile, guest_path
-from guestkit.handle import Guestfs
+from guestkit.handle import Guestfs, check_blocking
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -56,6 +56,7 @@ def copy_out(
         as they were at the beginning, without those in directories that cannot be read: the total may be too
         small, even 0. An exception from it ends the copying, and is raised
     """
+    check_blocking("copy_out", g)
     _check_sources("copy_out", sources)
     check_target(target)
     into = Path(os.fsdecode(target))
@@ -106,6 +107,7 @@ def copy_in(
         the beginning; on another thread, which reads the files while this one waits for the guest. An
         exception from it ends the copying, and is raised here
     """
+    check_blocking("copy_in", g)
     _check_sources("copy_in", sources)
     only = len(sources) == 1 and (not target.endswith("/") or os.path.isdir(sources[0]))
     target = guest_path(target)

@@ -29,7 +29,7 @@ from guestkit.disks import Guest, names_of
 from guestkit.errors import Error, is_final
 from guestkit.files import GuestFile, word_for
 from guestkit.guest import GuestArguments, launched
-from guestkit.handle import Guestfs
+from guestkit.handle import Guestfs, check_blocking
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
 from guestkit.inspection import Key
 from guestkit.opening import GuestKeywords, OpenDiskOptions, OpeningKeywords, opening_from, parted
@@ -78,6 +78,8 @@ def diff_files(a: Guestfs, b: Guestfs, *, glob: str = "*", text: bool = False) -
 
     Raises Error, such as EFBIG where there are more than a million files.
     """
+    for g in (a, b):
+        check_blocking("diff_files", g)
     chosen = re.compile(fnmatch.translate(glob))
     all_files, unread = zip(*(_below(g, _base(glob)) for g in (a, b)), strict=True)
     hidden = {*unread[0], *unread[1]}

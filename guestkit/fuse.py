@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from guestkit import _native
 from guestkit._programs import readable
 from guestkit.errors import Error
-from guestkit.handle import Guestfs
+from guestkit.handle import Guestfs, check_blocking
 
 if TYPE_CHECKING:
     from _typeshed import StrOrBytesPath
@@ -72,6 +72,7 @@ def serve(
     allow_other: other users may look, too; for a user who is not root /etc/fuse.conf has to permit it
     ready: called when the directory can be used
     """
+    check_blocking("serve", g)
     g._mount(directory, readonly, allow_other, True)
     try:
         ready()

@@ -21,7 +21,7 @@ from guestkit.disks import Guest, add_disks
 from guestkit.errors import Error, is_final
 from guestkit.files import guest_path
 from guestkit.generated.values import Mounted
-from guestkit.handle import Guestfs
+from guestkit.handle import Guestfs, check_blocking
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
 from guestkit.inspection import Key, NativeKey, native_keys
 from guestkit.opening import GuestKeywords, OpenDiskOptions, opening_from, parted
@@ -164,6 +164,7 @@ def mount_guest(
         {"/": "sda2", "/boot": "sda1"}; each is mounted or raises Error
     keys: for encrypted disks
     """
+    check_blocking("mount_guest", g)
     if not isinstance(readonly, bool):
         raise TypeError(f"mount_guest() argument 'readonly' must be bool, not {type(readonly).__name__}")
     known = native_keys(keys)

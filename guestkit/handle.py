@@ -7,6 +7,7 @@ import contextlib
 import logging
 import operator
 import os
+import sys
 import threading
 import time
 import weakref
@@ -365,6 +366,15 @@ def set_appliance_limit(count: int | None) -> None:
     if count is not None and count < 1:
         raise ValueError(f"at least 1 appliance must be allowed, not {count}")
     _native.set_appliance_limit(count)
+
+
+def check_blocking(op: str, g: object) -> None:
+    """Raise TypeError for an AsyncGuestfs, whose calls return before they have run."""
+    loaded = sys.modules.get("guestkit.aio.handle")
+    if loaded is not None and isinstance(g, loaded.AsyncGuestfs):
+        raise TypeError(
+            f"{op}() takes a Guestfs, and this is an AsyncGuestfs: await g.run(lambda g: {op}(g, …))"
+        )
 
 
 def refuse_to_pickle(handle: object) -> NoReturn:

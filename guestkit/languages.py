@@ -27,7 +27,7 @@ from guestkit.disks import Guest
 from guestkit.errors import Error, is_final
 from guestkit.generated.values import Inspection
 from guestkit.guest import GuestArguments, launched
-from guestkit.handle import Guestfs
+from guestkit.handle import Guestfs, check_blocking
 from guestkit.handle_options import INSPECTION, HandleOptions, check_limit, name_options_of, options_from
 from guestkit.inspection import Key
 from guestkit.opening import GuestKeywords, OpenDiskOptions, opening_from, parted
@@ -114,6 +114,7 @@ def find_packages(g: Guestfs, *, root: str = "", timeout: float | None = None) -
 
     Raises Error, such as EFBIG where there are more than a million files.
     """
+    check_blocking("find_packages", g)
     check_limit("find_packages", "timeout", timeout)
     ends = math.inf if timeout is None else monotonic() + timeout
     if monotonic() >= ends:

@@ -14,7 +14,7 @@ from guestkit._text import printable
 from guestkit._walk import told, walk
 from guestkit.errors import Error
 from guestkit.files import CHUNK, GuestFile, kind_of
-from guestkit.handle import Guestfs
+from guestkit.handle import Guestfs, check_blocking
 
 __all__ = ["list_files", "lstat", "read_chunks"]
 
@@ -34,6 +34,7 @@ def list_files(
     left_out: called with a sentence on each directory below that is too deep or cannot be read; default: a
         warning in the log
     """
+    check_blocking("list_files", g)
     if not g.is_dir(path, followsymlinks=True):
         return [lstat(g, path)]
     if not recursive:
@@ -46,6 +47,7 @@ def list_files(
 
 def lstat(g: Guestfs, path: str) -> GuestFile:
     """Return a file as lstat sees it; raise Error with ENOENT if there is none."""
+    check_blocking("lstat", g)
     seen = g.lstatns(path)
     kind = kind_of(seen["st_mode"])
     return GuestFile(

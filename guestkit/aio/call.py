@@ -8,7 +8,7 @@ import contextvars
 import logging
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
 
 from guestkit.aio.events import Progress
 from guestkit.aio.executor import Errand
@@ -64,6 +64,18 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
 
     def __repr__(self) -> str:
         return f"<guestkit call {self.__name__} {'done' if self._future.done() else 'pending'}>"
+
+    def __bool__(self) -> NoReturn:
+        raise self._unawaited()
+
+    if not TYPE_CHECKING:  # type checkers say by themselves that it is not iterable
+
+        def __iter__(self):
+            raise self._unawaited()
+
+    def _unawaited(self) -> TypeError:
+        """Return the error for who takes the call for its result: every call would be true otherwise."""
+        return TypeError(f"{self.__qualname__}() has to be awaited: this is the call, not its result")
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self._wait().__await__()

@@ -17,8 +17,21 @@ from typing import Any, NoReturn
 
 import pytest
 
-from guestkit import AsyncGuestfs, Error, Event, Guestfs, HandleClosed, HandleOptions
+from guestkit import (
+    AsyncGuestfs,
+    Error,
+    Event,
+    Guestfs,
+    HandleClosed,
+    HandleOptions,
+    copying,
+    diff_files,
+    fuse,
+    languages,
+    reading,
+)
 from guestkit.aio.executor import MAX_THREADS, run_in_thread, set_executor, shared_executor
+from guestkit.guest import mount_guest
 
 #: Seconds; only something that hangs takes longer.
 PATIENCE = 20
@@ -54,6 +67,40 @@ async def test_a_call_that_nobody_awaits_runs_all_the_same() -> None:
     async with AsyncGuestfs() as g:
         _ = g.set_memsize(777)
         assert await g.get_memsize() == 777
+
+
+@pytest.mark.parametrize("forgetful", [bool, list, lambda call: not call])
+async def test_a_call_that_was_not_awaited_was_true(forgetful: Callable[[Any], Any]) -> None:
+    async with AsyncGuestfs() as g:
+        call = g.run(lambda handle: False)
+        with pytest.raises(TypeError, match=r"^AsyncGuestfs\.run\(\) has to be awaited"):
+            forgetful(call)
+        assert await call is False
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("copy_out", lambda g: copying.copy_out(g, ["/etc/fstab"], ".")),
+        ("copy_in", lambda g: copying.copy_in(g, [__file__], "/")),
+        ("diff_files", lambda g: diff_files(g, g)),
+        ("find_packages", languages.find_packages),
+        ("list_files", lambda g: reading.list_files(g, "/")),
+        ("lstat", lambda g: reading.lstat(g, "/")),
+        ("mount_guest", mount_guest),
+        ("serve", lambda g: fuse.serve(g, "/nowhere")),
+    ],
+)
+async def test_a_blocking_function_said_false_things_of_an_async_handle(
+    name: str, use: Callable[[Any], Any]
+) -> None:
+    """To copy_out, every file was a directory, for a call that nobody has awaited was true."""
+    async with AsyncGuestfs() as g:
+        with pytest.raises(
+            TypeError, match=rf"^{name}\(\) takes a Guestfs.*await g\.run\(lambda g: {name}\("
+        ):
+            use(g)
+        assert len(g._calls) == 0
 
 
 async def test_the_exception_of_a_call_that_nobody_awaits_is_logged() -> None:
