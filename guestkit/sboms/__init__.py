@@ -83,6 +83,9 @@ def sbom(
     environment, its time is that, and the serial number is made of the content: the same inspection gives the
     same bytes.
 
+    It is pure Python, and takes about a second for 4,000 packages: on an event loop, await
+    `asyncio.to_thread(guestkit.sbom, inspection)`.
+
     Raises ValueError if packages of languages are of no system that the inspection has; Error if the format's
     library is not installed (ENOSYS), or SOURCE_DATE_EPOCH is no number (EINVAL).
 

@@ -127,6 +127,7 @@ def test_the_program_about_packages_of_languages(demo_guest: Path, tmp_path: Pat
     (tmp_path / "disk.qcow2").symlink_to(demo_guest)
     printed = run_python(block("sbom.md", "python", "find_in_guest"), tmp_path)
     assert printed == "0 packages of languages, 5 in all\n"
+    assert run_python(block("sbom.md", "python", "to_thread"), tmp_path) == "5 packages\n"
 
 
 def test_the_programs_about_reports(demo_guest: Path, tmp_path: Path) -> None:
