@@ -139,8 +139,10 @@ class Site:
             return _failed(request, refused.status, refused.reason, refused.headers)
         except ClientPayloadError:
             return _failed(request, HTTPStatus.BAD_REQUEST, "the request broke off")
-        except ConnectionError:  # the client has gone
-            raise
+        except ConnectionError:  # the client has gone, which aiohttp would log as an error of this server
+            response = web.Response()
+            response.force_close()
+            return response
         except OSError as error:
             status = _STATUS.get(error.errno or 0, HTTPStatus.INTERNAL_SERVER_ERROR)
             return _failed(request, status, reason(error))

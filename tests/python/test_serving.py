@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import errno
+import logging
 import os
 import random
 import re
@@ -850,6 +851,44 @@ async def test_a_fault_was_answered_without_the_sites_headers(
     assert "a fault of this program" in caplog.text
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_a_client_that_had_gone_was_an_error_of_the_server(
+    disk: Disk,
+    files: Files,
+    method: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The command told of it in a line, and a program's log had a traceback of it."""
+    disk.size = 64 << 20
+    ended = asyncio.Event()
+    answer = web.Site.answer
+
+    async def answered(self: web.Site, request: Any) -> Any:
+        try:
+            return await answer(self, request)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(web.Site, "answer", answered)
+    async with (
+        asyncio.timeout(60),
+        by_http(disk if method == "GET" else files, Gate("guest", "right")) as address,
+    ):
+        reader, writer = await asyncio.open_connection(*address)
+        head = (f"{method} /x HTTP/1.1", "Host: x", f"Authorization: {_login('right')}")
+        size = ["Content-Length: 1000"] if method == "PUT" else []
+        writer.write("\r\n".join([*head, *size, "", ""]).encode())
+        if method == "GET":
+            assert await reader.read(100)
+        else:
+            await files.storing.wait()
+        writer.transport.abort()
+        await ended.wait()
+        await _turns()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 # ---- what WebDAV's clients ask for
 
 
@@ -859,6 +898,7 @@ class Files(GuestFiles):
     def __init__(self, handle: Guestfs, root: Path) -> None:
         super().__init__(handle, readonly=False)
         self._root = str(root)
+        self.storing = asyncio.Event()
 
     async def look(self, function: Callable[..., Any], *arguments: Any) -> Any:
         path = self._root + arguments[0]
@@ -884,6 +924,7 @@ class Files(GuestFiles):
 
     async def store(self, path: str, parts: AsyncIterator[Any], permissions: int | None = None) -> None:
         self.permissions = permissions
+        self.storing.set()
         content = b"".join([bytes(part) async for part in parts])
         Path(self._root + path).write_bytes(content)
 
