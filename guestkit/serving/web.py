@@ -21,7 +21,7 @@ from aiohttp.client_exceptions import ClientPayloadError
 from aiohttp.http_exceptions import HttpProcessingError
 
 from guestkit import _operations as operations
-from guestkit._file_errors import NOT_THERE, check_regular, failure
+from guestkit._file_errors import NOT_THERE, check_regular, failure, is_about_a_file
 from guestkit._operations import Entry
 from guestkit.serving import pages
 from guestkit.serving.gate import Gate
@@ -366,13 +366,13 @@ def _about_its_place() -> Iterator[None]:
 
 
 def _behind(g: Guestfs, links: list[str]) -> dict[str, Entry]:
-    """Return what symlinks lead to, as far as they lead to something."""
+    """Return what symlinks lead to, as far as they lead to something that can be told."""
     found: dict[str, Entry] = {}
     for path in links:
         try:
             found[path] = operations.info(g, path)
         except OSError as error:
-            if error.errno not in NOT_THERE:
+            if not is_about_a_file(error):
                 raise
     return found
 

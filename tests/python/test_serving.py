@@ -889,6 +889,32 @@ async def test_a_client_that_had_gone_was_an_error_of_the_server(
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
+async def test_one_damaged_symlink_hid_the_whole_directory(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WebDAV's clients were told 500 for it."""
+    look = disk.look
+
+    async def linked(function: Callable[..., Any], *arguments: Any) -> Any:
+        if function is operations.listing:
+            return [_entry(f"/{name}", "link") for name in ("damaged", "none", "x")]
+        if function is web._behind:
+            return function(None, *arguments)
+        return await look(function, *arguments)
+
+    def info(g: Guestfs, path: str) -> Any:
+        if path != "/x":
+            raise OSError(errno.EIO if path == "/damaged" else errno.ENOENT, "cannot be told", path)
+        return _entry(path)
+
+    monkeypatch.setattr(disk, "look", linked)
+    async with by_http(disk, Gate("guest", "right")) as address:
+        monkeypatch.setattr(operations, "info", info)
+        answer = await _asked(address, "PROPFIND", "Depth: 1", path="/d")
+        monkeypatch.undo()
+    assert re.findall(rb"<[^/>]*href>([^<]+)<", answer) == [b"/d/", b"/x"]
+
+
 # ---- what WebDAV's clients ask for
 
 
