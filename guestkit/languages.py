@@ -116,11 +116,21 @@ def find_packages(g: Guestfs, *, root: str = "", timeout: float | None = None) -
     """
     check_blocking("find_packages", g)
     check_limit("find_packages", "timeout", timeout)
-    ends = math.inf if timeout is None else monotonic() + timeout
-    if monotonic() >= ends:
-        return LanguagePackages(root=root, packages=(), gaps=(f"no file is looked at: {TIME_IS_OVER}",))
-    paths: dict[str, list[str]] = {name: [] for name in _PATTERNS}
+    packages: list[LanguagePackage] = []
     gaps: list[str] = []
+    _gather(g, packages, gaps, math.inf if timeout is None else monotonic() + timeout)
+    return LanguagePackages(root=root, packages=tuple(packages), gaps=tuple(gaps))
+
+
+def _gather(g: Guestfs, packages: list[LanguagePackage], gaps: list[str], ends: float) -> None:
+    """Append the packages among the files that are mounted, and the gaps, as they are found; raise Error.
+
+    ends: when no more is read, as `monotonic` tells the time
+    """
+    if monotonic() >= ends:
+        gaps.append(f"no file is looked at: {TIME_IS_OVER}")
+        return
+    paths: dict[str, list[str]] = {name: [] for name in _PATTERNS}
     files, unread = walk(g, "/", ends=ends)
     for file in files:
         for name, pattern in _PATTERNS.items():
@@ -131,15 +141,12 @@ def find_packages(g: Guestfs, *, root: str = "", timeout: float | None = None) -
             gaps.append(f"{name}: only {MOST_FILES} of {len(found)} packages are looked at")
             del found[MOST_FILES:]
     gaps += told(unread)
-    packages = [
-        *_described(g, "Python", paths["Python"], gaps, ends),
-        *_described(g, "npm", paths["npm"], gaps, ends),
-    ]
+    packages.extend(_described(g, "Python", paths["Python"], gaps, ends))
+    packages.extend(_described(g, "npm", paths["npm"], gaps, ends))
     in_archives = _Archives(g, gaps, ends).read(paths["Java"])
-    packages += islice(in_archives, MOST_IN_ARCHIVES)
+    packages.extend(islice(in_archives, MOST_IN_ARCHIVES))
     if next(in_archives, None) is not None:
         gaps.append(f"Java: only {MOST_IN_ARCHIVES} packages are told")
-    return LanguagePackages(root=root, packages=tuple(packages), gaps=tuple(gaps))
 
 
 def find_in_guest(
@@ -154,8 +161,8 @@ def find_in_guest(
     """Return what `find_packages` finds in each operating system of a guest, for `guestkit.sbom`.
 
     Launches one appliance, in which one system after the other is mounted, read-only. What cannot be launched
-    or mounted is no error but a gap: of that system, or, where there is nothing to say of any, of a result
-    with the root "".
+    or mounted, or dies, is no error but a gap of each system that it has left unread; where the guest has
+    none, of a result with the root "". What was found before it is there.
 
     inspection: of that disk, by `guestkit.inspect`: it tells the systems
     options, format, backing, protocols, snapshot, in_use, blocksize, unpack: as in `open_guest`
@@ -172,35 +179,39 @@ def find_in_guest(
     )
     check_limit("find_in_guest", "timeout", timeout)
     ends = math.inf if timeout is None else monotonic() + timeout
-    found: list[LanguagePackages] = []
+    roots = [system.root for system in inspection.operating_systems]
+    found: dict[str, tuple[list[LanguagePackage], list[str]]] = {root: ([], []) for root in roots}
+    unread = list(roots)
     try:
         with launched(asked) as g:
-            for system in inspection.operating_systems:
-                found.append(_found_in(g, replace(asked, root=system.root), system.root, ends))
+            for root in roots:
+                _gather_in(g, replace(asked, root=root), *found[root], ends)
+                unread.remove(root)
     except Error as error:
-        found.append(LanguagePackages(packages=(), gaps=(str(error),)))
-    return tuple(found)
+        for root in unread or [""]:
+            _, gaps = found.setdefault(root, ([], []))
+            gaps.append(str(error))
+    return tuple(
+        LanguagePackages(root=root, packages=tuple(packages), gaps=tuple(gaps))
+        for root, (packages, gaps) in found.items()
+    )
 
 
 name_options_of(find_in_guest, OpenDiskOptions(), INSPECTION, without=("readonly",))
 
 
-def _found_in(g: Guestfs, asked: GuestArguments, root: str, ends: float) -> LanguagePackages:
-    """Mount a system and return its packages; raise Error only where it is final.
-
-    ends: when no more is read, as `monotonic` tells the time
-    """
-    left = max(0.0, ends - monotonic())
-    if not left:
-        return find_packages(g, root=root, timeout=left)  # which says so
+def _gather_in(
+    g: Guestfs, asked: GuestArguments, packages: list[LanguagePackage], gaps: list[str], ends: float
+) -> None:
+    """Mount a system, and append its packages and gaps; raise Error only where it is final."""
     try:
-        mounted = asked.mount(g)
-        packages = find_packages(g, root=root, timeout=max(0.0, ends - monotonic()))
+        if monotonic() < ends:  # else the gap says so
+            gaps.extend(failure.message for failure in asked.mount(g).failures)
+        _gather(g, packages, gaps, ends)
     except Error as error:
         if is_final(error):
             raise
-        return LanguagePackages(root=root, packages=(), gaps=(str(error),))
-    return replace(packages, gaps=(*(failure.message for failure in mounted.failures), *packages.gaps))
+        gaps.append(str(error))
 
 
 _PATTERNS = {

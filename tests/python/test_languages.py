@@ -493,12 +493,15 @@ SEVERAL = replace(NOTHING_FOUND, operating_systems=tuple(replace(DEMO_SYSTEM, ro
 class Machine:
     """What is launched and mounted in place of a guest. Mounting a system takes a second."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, fails: Error | None = None) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *, fails: Error | None = None, dies: Error | None = None
+    ) -> None:
         self.fails = fails  # at the first system
+        self.dies = dies  # while it is read
         self.seconds = 0.0
         self.asked: list[tuple[object, Any]] = []
         monkeypatch.setattr(languages, "launched", self.launched)
-        monkeypatch.setattr(languages, "find_packages", self.find_packages)
+        monkeypatch.setattr(languages, "_gather", self.gather)
         monkeypatch.setattr("guestkit.guest.mount_guest", self.mount_guest)
         monkeypatch.setattr(languages, "monotonic", lambda: self.seconds)
 
@@ -516,11 +519,15 @@ class Machine:
         failure = PartFailure(part="mountpoints", message="/var: is damaged", errno=5, op="mount")
         return Mounted(root=root, mountpoints={}, system=None, failures=(failure,))
 
-    def find_packages(self, g: None, *, root: str, timeout: float) -> LanguagePackages:
-        if not timeout:
-            return LanguagePackages(root=root, packages=(), gaps=(OVER,))
-        self.asked.append((root, timeout))
-        return LanguagePackages(root=root, packages=(FLASK,), gaps=("/a.jar: is damaged",))
+    def gather(self, g: None, packages: list[LanguagePackage], gaps: list[str], ends: float) -> None:
+        if self.seconds >= ends:
+            gaps.append(OVER)
+            return
+        self.asked.append(("read", ends))
+        packages.append(FLASK)
+        if self.dies is not None:
+            raise self.dies
+        gaps.append("/a.jar: is damaged")
 
 
 GAPS = ("/var: is damaged", "/a.jar: is damaged")
@@ -535,7 +542,7 @@ def test_each_system_of_a_guest_is_mounted_and_read(monkeypatch: pytest.MonkeyPa
     assert found == tuple(LanguagePackages(root=root, packages=(FLASK,), gaps=GAPS) for root in SYSTEMS)
     assert machine.asked == [
         ("web.img", ("raw", 5, "auto")),
-        *((root, one) for root in SYSTEMS for one in ((key,), math.inf)),
+        *(one for root in SYSTEMS for one in ((root, (key,)), ("read", math.inf))),
     ]
 
 
@@ -547,7 +554,7 @@ def test_the_time_for_a_guest_is_that_of_all_its_systems(monkeypatch: pytest.Mon
         (SYSTEMS[1], ("/var: is damaged", OVER)),
         (SYSTEMS[2], (OVER,)),  # which is not even mounted
     ]
-    assert machine.asked[1:] == [(SYSTEMS[0], ()), (SYSTEMS[0], 1.0), (SYSTEMS[1], ())]
+    assert machine.asked[1:] == [(SYSTEMS[0], ()), ("read", 2.0), (SYSTEMS[1], ())]
 
 
 def test_what_cannot_be_mounted_is_a_gap_of_that_system(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -559,16 +566,54 @@ def test_what_cannot_be_mounted_is_a_gap_of_that_system(monkeypatch: pytest.Monk
     assert [one.packages for one in others] == [(FLASK,)] * 2
 
 
-def test_an_appliance_that_dies_is_one_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_appliance_that_dies_is_a_gap_of_each_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all but the first one it was said that nothing was missing."""
     Machine(monkeypatch, fails=ApplianceKilled("mount_guest", "the appliance was killed", errno.EINTR))
     found = languages.find_in_guest("web.img", SEVERAL)
-    assert found == (LanguagePackages(packages=(), gaps=("mount_guest: the appliance was killed",)),)
+    gaps = ("mount_guest: the appliance was killed",)
+    assert found == tuple(LanguagePackages(root=root, packages=(), gaps=gaps) for root in SYSTEMS)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ApplianceKilled("pread", "the appliance was killed"),
+        CallTimeout("pread", "took longer than 5 s", handle_usable=False),
+    ],
+)
+def test_what_was_found_was_lost_with_the_part_that_failed(
+    error: Error, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Machine(monkeypatch, dies=error)
+    first, *others = languages.find_in_guest("web.img", SEVERAL)
+    assert first == LanguagePackages(
+        root=SYSTEMS[0], packages=(FLASK,), gaps=("/var: is damaged", str(error))
+    )
+    assert others == [LanguagePackages(root=root, packages=(), gaps=(str(error),)) for root in SYSTEMS[1:]]
+
+
+def test_packages_before_an_archive_on_which_the_appliance_died_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def pread(guest: Guest, *arguments: object) -> bytes:
+        raise ApplianceKilled("pread", "the appliance was killed")
+
+    monkeypatch.setattr(Guest, "pread", pread)
+    monkeypatch.setattr(languages, "launched", lambda asked: contextlib.nullcontext(Guest(FILES)))
+    mounted = Mounted(root="", mountpoints={}, system=None, failures=())
+    monkeypatch.setattr("guestkit.guest.mount_guest", lambda *_, **__: mounted)
+    one = replace(NOTHING_FOUND, operating_systems=(DEMO_SYSTEM,))
+    (found,) = languages.find_in_guest("web.img", one)
+    assert {package.kind for package in found.packages} == {"pypi", "npm"}
+    assert found.gaps[-1] == "pread: the appliance was killed"
 
 
 def test_a_disk_that_is_not_there_is_a_gap() -> None:
-    (found,) = languages.find_in_guest("/nowhere.img", SEVERAL)
-    assert (found.root, found.packages) == ("", ())
-    assert found.gaps == ("open_disk: /nowhere.img: no such file",)
+    gaps = ("open_disk: /nowhere.img: no such file",)
+    found = languages.find_in_guest("/nowhere.img", SEVERAL)
+    assert found == tuple(LanguagePackages(root=root, packages=(), gaps=gaps) for root in SYSTEMS)
+    (found_of_none,) = languages.find_in_guest("/nowhere.img", NOTHING_FOUND)
+    assert found_of_none == LanguagePackages(packages=(), gaps=gaps)
 
 
 @pytest.mark.parametrize("wrong", [{"timeout": -1}, {"readonly": False}, {"form": "raw"}])
