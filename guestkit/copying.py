@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import posixpath
 import stat
@@ -47,7 +48,8 @@ def copy_out(
     A target that ends in / is a directory: it has to be there, unless a single directory is copied to it.
 
     A copy appears under its name only when it is complete. A symlink among `sources` is followed in the
-    guest; symlinks below a directory stay symlinks, and are skipped if they point outside. Raises Error.
+    guest; symlinks below a directory stay symlinks, and are skipped if they point outside. Raises Error; its
+    note names the copies that are there already.
 
     recursive: copy directories too
     replace: replace an existing file; otherwise raises Error with EEXIST, as it always does for a directory
@@ -70,9 +72,9 @@ def copy_out(
         for file in files:
             copied.append(file.copy(tally, left, max_bytes))
             left -= copied[-1].bytes
-    except KeyboardInterrupt as ended:
-        names = ", ".join(str(file.final) for file in files[: len(copied)])
-        ended.add_note(f"only {names} was written" if names else "nothing was written")
+    except BaseException as ended:
+        if copied or isinstance(ended, KeyboardInterrupt):
+            ended.add_note(_written([str(file.final) for file in files[: len(copied)]]))
         raise
     return _sum(copied)
 
@@ -99,8 +101,9 @@ def copy_in(
     A target that ends in / is a directory: it has to be there, unless a single directory is copied to it.
 
     The copies belong to root, without set-id bits; permissions and times are kept. A symlink among `sources`
-    is followed; symlinks below a directory stay symlinks. Devices, FIFOs and sockets are skipped. Raises
-    Error.
+    is followed; symlinks below a directory stay symlinks. Devices, FIFOs and sockets are skipped, and so is a
+    file below a directory that says it is smaller than it is, as in /proc, and has 1 MiB or more. Raises
+    Error; its note names the copies that are there already.
 
     recursive, replace: as in `copy_out`
     progress: called for each part that was read, with the bytes so far and those of all files as they were at
@@ -119,11 +122,24 @@ def copy_in(
         one.look(g, replace)
     _check_distinct("copy_in", (one.final for one in plan))
     tally = _Tally(progress, sum(one.size() for one in plan) if progress else 0)
+    copied: list[Extracted] = []
     try:
-        return _sum([one.copy(g, tally) for one in plan])
-    except KeyboardInterrupt as ended:
-        ended.add_note(f"what was to be written to {target} may be there in part")
+        for one in plan:
+            copied.append(one.copy(g, tally))
+    except BaseException as ended:
+        if isinstance(ended, KeyboardInterrupt) or is_final(ended):
+            ended.add_note(f"what was to be written to {target} may be there in part")
+        elif copied:
+            ended.add_note(_written([one.final for one in plan[: len(copied)]]))
         raise
+    return _sum(copied)
+
+
+def _written(names: Sequence[str]) -> str:
+    """Return a sentence on which copies are there: a second attempt would find them."""
+    if not names:
+        return "nothing was written"
+    return f"only {', '.join(names)} {'was' if len(names) == 1 else 'were'} written"
 
 
 def _check_sources(op: str, sources: object) -> None:
@@ -276,6 +292,9 @@ class _Outgoing:
 
 # ---- in
 
+#: How much of a file is read to find out whether it is as large as it says, in bytes.
+_START = 1 << 20
+
 
 @dataclass
 class _Incoming:
@@ -392,9 +411,7 @@ class _Incoming:
         entry.uname = entry.gname = "root"
         entry.mode &= 0o1777
         if entry.isreg():
-            with path.open("rb") as file:
-                tar.addfile(entry, _Counted(file, tally))
-            self.counts["files"] += 1
+            self._add_file(tar, entry, path, tally)
         elif entry.isdir():
             tar.addfile(entry)
             self.counts["directories"] += 1
@@ -404,8 +421,25 @@ class _Incoming:
         else:
             self._skip(path)
 
-    def _skip(self, path: Path) -> None:
-        reason = "neither a regular file, a directory nor a symlink"
+    def _add_file(self, tar: tarfile.TarFile, entry: tarfile.TarInfo, path: Path, tally: _Tally) -> None:
+        """Add a regular file. Its size may be wrong: in /proc it is 0, in /sys that of a page."""
+        with path.open("rb") as file:
+            content: BinaryIO = file
+            start = _read(file, path, _START)
+            if len(start) < _START:  # all of it
+                content, entry.size = io.BytesIO(start), len(start)
+            elif entry.size < _START:
+                reason = f"says that it has {entry.size} bytes, and has {_START} or more"
+                if path == self.source.resolve():
+                    raise OSError(errno.EIO, reason, str(path))
+                self._skip(path, reason)
+                return
+            else:
+                file.seek(0)
+            tar.addfile(entry, _Counted(content, path, tally))
+        self.counts["files"] += 1
+
+    def _skip(self, path: Path, reason: str = "neither a regular file, a directory nor a symlink") -> None:
         self.skipped.append(SkippedFile(path=str(path), reason=reason))
 
 
@@ -424,21 +458,27 @@ def _tree(top: Path, name: str) -> Iterator[tuple[Path, str]]:
             waiting += [(path / child, f"{name}/{child}") for child in below]
 
 
+def _read(file: BinaryIO, path: Path, size: int) -> bytes:
+    """Return the next bytes of a file; an OSError names it."""
+    try:
+        return file.read(size)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
 class _Counted:
     """A file whose reads are counted as progress."""
 
-    def __init__(self, file: BinaryIO, tally: _Tally) -> None:
+    def __init__(self, file: BinaryIO, path: Path, tally: _Tally) -> None:
         self._file = file
+        self._path = path
         self._tally = tally
 
     def read(self, size: int = -1) -> bytes:
-        try:
-            chunk = self._file.read(size)
-        except OSError as error:
-            error.filename = self._file.name
-            raise
+        chunk = _read(self._file, self._path, size)
         if len(chunk) < size:  # tarfile asks for no more than the file had
-            raise OSError(errno.EIO, "became shorter while it was copied", self._file.name)
+            raise OSError(errno.EIO, "became shorter while it was copied", str(self._path))
         self._tally.done += len(chunk)
         self._tally.now(0)
         return chunk

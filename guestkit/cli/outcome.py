@@ -46,7 +46,7 @@ def ended_early(error: Exception | KeyboardInterrupt, argv: Sequence[str]) -> in
 
 def tell_error(error: Exception, arguments: argparse.Namespace, screen: Screen) -> None:
     """Tell of an error, with --debug where it comes from."""
-    screen.tell("error", sentence(error, disks_of(arguments)))
+    screen.tell("error", ": ".join([sentence(error, disks_of(arguments)), *notes(error)]))
     if arguments.debug:
         screen.tell_traceback(error)
 

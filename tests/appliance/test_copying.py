@@ -284,13 +284,25 @@ def test_an_error_of_progress_was_taken_for_one_of_the_copy(
 
 
 def test_a_host_file_that_became_shorter_was_told_as_a_broken_archive(g: Guestfs, tmp_path: Path) -> None:
-    short = Path("/sys/class/net/lo/mtu")  # has some bytes, and says 4096
+    short = tmp_path / "short"
+    short.write_bytes(bytes(3 << 20))
     g.write("/usr/local/file", b"kept")
-    with fails(errno.EIO, f"{short.resolve()}: became shorter while it was copied"):
-        copy_in(g, [short], "/usr/local/file", replace=True)
+    with fails(errno.EIO, f"{short}: became shorter while it was copied"):
+        copy_in(g, [short], "/usr/local/file", replace=True, progress=lambda *_: os.truncate(short, 2 << 20))
     assert g.read_file("/usr/local/file") == b"kept"
     assert not [name for name in g.ls("/usr/local") if name.startswith(".")]
     g.rm("/usr/local/file")
+
+
+def test_a_file_that_says_it_is_empty_was_copied_empty(g: Guestfs) -> None:
+    """One of /sys, which says 4096, ended the whole copy."""
+    copied = copy_in(g, ["/proc/self/limits", "/sys/class/net/lo/mtu"], "/usr/local")
+    limits = Path("/proc/self/limits").read_bytes()
+    assert g.read_file("/usr/local/limits") == limits
+    assert g.read_file("/usr/local/mtu") == Path("/sys/class/net/lo/mtu").read_bytes()
+    assert (copied.files, copied.bytes > len(limits)) == (2, True)
+    for name in ("limits", "mtu"):
+        g.rm(f"/usr/local/{name}")
 
 
 def test_a_directory_behind_an_absolute_link_is_the_guests_and_not_the_appliances(

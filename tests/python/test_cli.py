@@ -1437,8 +1437,14 @@ def test_no_other_path_is_looked_at_where_the_guest_is_gone(
 
 
 @pytest.fixture
-def cp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
-    """Run the command in a directory with three files; Ctrl-C comes at the second one."""
+def ending() -> list[BaseException]:
+    """What ends a copy at its second file: Ctrl-C."""
+    return [KeyboardInterrupt()]
+
+
+@pytest.fixture
+def cp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ending: list[BaseException]) -> Callable[..., int]:
+    """Run the command in a directory with three files; it ends at the second one."""
 
     @contextmanager
     def opened(disk: str, **options: Any) -> Iterator[Guest]:
@@ -1448,7 +1454,7 @@ def cp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
 
     def copy(part: object, *rest: object) -> Extracted:
         if copied:
-            raise KeyboardInterrupt
+            raise ending[0]
         copied.append(part)
         return Extracted(files=1, directories=0, symlinks=0, bytes=1, skipped=())
 
@@ -1475,6 +1481,36 @@ def test_a_copy_into_a_guest_that_is_interrupted_says_what_may_be_there(
     assert cp("a", "b", "c", ":/srv") == 130
     said = "what was to be written to /srv may be there in part"
     assert capsys.readouterr() == ("", f"guestkit: interrupted: {said}\n")
+
+
+def test_a_copy_that_fails_did_not_say_what_was_written(
+    cp: Callable[..., int],
+    ending: list[BaseException],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A second attempt failed on the first file, which was there already."""
+    (tmp_path / "into").mkdir()
+    ending[0] = Error("copy_out", "/etc/fstab: is damaged", 5)
+    assert cp(":/etc/hosts", ":/etc/fstab", "into") == 1
+    assert capsys.readouterr().err == (
+        "guestkit: error: /etc/fstab: is damaged: only into/hosts was written\n"
+    )
+    ending[0] = Error("copy_in", "b: is damaged", 5)
+    assert cp("b", ":/srv") == 1
+    assert capsys.readouterr().err == "guestkit: error: b: is damaged\n"
+
+
+def test_a_copy_into_a_guest_that_fails_did_not_say_what_was_written(
+    cp: Callable[..., int], ending: list[BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ending[0] = Error("copy_in", "b: is damaged", 5)
+    assert cp("a", "b", "c", ":/srv") == 1
+    assert capsys.readouterr().err == "guestkit: error: b: is damaged: only /srv/a was written\n"
+    ending[0] = ApplianceCrashed("tar_in", "the hypervisor has ended")
+    assert cp("b", "c", ":/srv") == 1
+    said = "what was to be written to /srv may be there in part"
+    assert capsys.readouterr().err == f"guestkit: error: tar_in: the hypervisor has ended: {said}\n"
 
 
 def test_an_interruption_after_the_copying_does_not_say_that_nothing_was_written(

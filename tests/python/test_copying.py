@@ -180,6 +180,33 @@ def test_what_went_wrong_on_the_host_named_a_hidden_file(
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_what_has_more_than_it_says_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As files of /proc, which say that they are empty, and may have no end."""
+    for name in ("a", "large", "z"):
+        (tmp_path / name).write_bytes(bytes(9))
+    monkeypatch.setattr(copying, "_START", 10)
+    (tmp_path / "large").write_bytes(bytes(11))
+    of_file = tarfile.TarFile.gettarinfo
+
+    def gettarinfo(self: tarfile.TarFile, *arguments: Any) -> tarfile.TarInfo:
+        entry = of_file(self, *arguments)
+        entry.size = 0
+        return entry
+
+    monkeypatch.setattr(tarfile.TarFile, "gettarinfo", gettarinfo)
+    incoming = _Incoming(tmp_path, "/", inside=True, recursive=True)
+    incoming._pack(packed := io.BytesIO(), "made", tally := _Tally(None, 0))
+    packed.seek(0)
+    with tarfile.open(fileobj=packed) as tar:
+        found = {entry.name: entry.size for entry in tar.getmembers()}
+    assert found == {"made": 0, "made/a": 9, "made/z": 9}
+    assert (incoming.counts["files"], tally.done) == (2, 18)
+    reason = "says that it has 0 bytes, and has 10 or more"
+    assert incoming.skipped == [SkippedFile(path=str(tmp_path / "large"), reason=reason)]
+    with pytest.raises(OSError, match=reason):
+        _Incoming(tmp_path / "large", "/", True, True)._pack(io.BytesIO(), "made", _Tally(None, 0))
+
+
 INTERRUPTED = """
 import sys, threading
 from pathlib import Path
