@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack
 
 from guestkit.aio import streams
 from guestkit.aio.actions import AsyncActions
-from guestkit.aio.call import Call, OnCancel, until_done
+from guestkit.aio.call import Call, OnCancel, until_done, until_written
 from guestkit.aio.events import EventStream, on_loop
 from guestkit.aio.executor import post, run_in_thread, thread_based
 from guestkit.aio.queue import CallQueue
@@ -286,10 +286,10 @@ class AsyncGuestfs(AsyncActions):
         await self._apart(Guestfs._unmount)
 
     async def _apart(self, function: Callable[[Guestfs], T]) -> T:
-        """Run a function that needs no turn on a thread of its own; a cancel does not stop it."""
+        """Run what ends a mount on a thread of its own, without a turn; a cancel does not stop it."""
         assert self._handle is not None
         outcome = run_in_thread("mounted", partial(function, self._handle))
-        return await until_done(outcome, lambda: None)
+        return await until_written(outcome)
 
     def events(self, events: Event | int = Event.ALL, *, maxsize: int = 1000) -> EventStream:
         """Iterate over these events as they come, from now until the handle is closed or the stream dropped.

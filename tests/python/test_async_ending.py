@@ -374,6 +374,34 @@ async def test_a_call_that_its_executor_dropped_seemed_to_be_cancelled() -> None
         await g.close()
 
 
+async def test_writes_that_a_cancelled_end_of_a_mount_had_lost_were_told_to_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, opened = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def unmount(handle: Guestfs) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        assert opened.wait(PATIENCE)
+        raise Error("mounted", "what was written last may be lost", errno.EIO)
+
+    async def body(g: AsyncGuestfs) -> None:
+        async with g.mounted("mnt", readonly=False):
+            pass
+
+    monkeypatch.setattr(Guestfs, "_mount", lambda *_: "mnt")
+    monkeypatch.setattr(Guestfs, "_unmount", unmount)
+    async with AsyncGuestfs() as g:
+        mounting = asyncio.create_task(body(g))
+        await begun.wait()
+        mounting.cancel()
+        await asyncio.sleep(0)
+        opened.set()
+        with pytest.raises(asyncio.CancelledError):
+            await mounting
+    assert "what was written last may be lost" in caplog.text
+
+
 async def test_the_end_of_a_mount_closed_the_handle_a_second_time() -> None:
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
