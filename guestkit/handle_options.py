@@ -152,6 +152,10 @@ def options_from(
     if not isinstance(options, HandleOptions):
         raise TypeError(f"{op}() takes HandleOptions, not {type(options).__name__}")
     if unknown := set(keywords) - set(HandleOptions.__dataclass_fields__):
+        if "timeout" in unknown:
+            raise TypeError(
+                f"{op}() takes no 'timeout': call_timeout= limits each call, launch_timeout= the launch"
+            )
         raise TypeError(f"{op}() got an unexpected keyword argument {min(unknown)!r}")
     return replace(options, **keywords)
 

@@ -208,6 +208,15 @@ def test_wrong_options_are_refused_where_they_are_given(make: Callable[..., obje
             make(*given, **{name: b"no"})
 
 
+@pytest.mark.parametrize(
+    "ask", [Guestfs, AsyncGuestfs, guestkit.open_guest, guestkit.aio.open_guest, guestkit.diff_guests]
+)
+def test_a_timeout_for_all_of_it_named_no_limit_of_calls(ask: Callable[..., object]) -> None:
+    disks = [] if ask in (Guestfs, AsyncGuestfs) else ["/nowhere.img"] * (1 + (ask is guestkit.diff_guests))
+    with pytest.raises(TypeError, match=r"^\w+\(\) takes no 'timeout': call_timeout= limits each call"):
+        ask(*disks, timeout=5)
+
+
 @pytest.mark.parametrize("inspect", [guestkit.inspect, guestkit.inspect_many])
 def test_what_does_not_apply_to_an_inspection_is_refused(inspect: Callable[..., object]) -> None:
     """Regression: these were accepted and had no effect, and a wrong share failed in every report."""
