@@ -108,6 +108,7 @@ def open_guest(asked: GuestArguments) -> Generator[Guestfs, None, None]:
 
     A `guestkit.Domain` in place of the disk is a guest of libvirt. When the context ends without an
     exception, everything the block wrote is on the disk. If that fails, the end of the context raises Error.
+    `Guestfs.mount_info` tells what is mounted, and what could not be.
 
     root, mounts, keys: as in `mount_guest`
     readonly, format, backing, protocols, snapshot, in_use, blocksize, unpack: as in `Guestfs.open_disk`, for
@@ -168,14 +169,17 @@ def mount_guest(
     if not isinstance(readonly, bool):
         raise TypeError(f"mount_guest() argument 'readonly' must be bool, not {type(readonly).__name__}")
     known = native_keys(keys)
+    g._mount_info = None
     if mounts is not None:
         if root is not None:
             raise TypeError("mount_guest() takes a root, whose fstab names the others, or mounts, not both")
-        return _mount_exactly(g, mounts, readonly, known, step)
-    options: NativeMountOptions = (None if root is None else _device(root), readonly, known, step)
-    mounted = Mounted.from_native(g._mount_guest(options))
+        mounted = _mount_exactly(g, mounts, readonly, known, step)
+    else:
+        options: NativeMountOptions = (None if root is None else _device(root), readonly, known, step)
+        mounted = Mounted.from_native(g._mount_guest(options))
     for failure in mounted.failures:
         _log.warning("%s", printable(failure.message))
+    g._mount_info = mounted
     return mounted
 
 

@@ -25,7 +25,7 @@ from guestkit.disks import Guest, add_disks, disks_for, open_all
 from guestkit.errors import ApplianceKilled, Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import MAX_BYTES, MAX_DEPTH, MAX_ENTRIES, SMALL_FILE, Extracted, GuestFile
-from guestkit.generated.values import LaunchInfo
+from guestkit.generated.values import LaunchInfo, Mounted
 from guestkit.handle_options import HandleKeywords, HandleOptions, name_options_of, options_from
 from guestkit.images import ImageInfo
 from guestkit.inspection import ALL_PARTS, DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
@@ -60,6 +60,9 @@ class Guestfs(_native.Handle):
     """
 
     _kept_open: ExitStack | None = None
+
+    #: What `mount_guest` returned last.
+    _mount_info: Mounted | None = None
 
     def __init__(self, options: HandleOptions | None = None, /, **keywords: Unpack[HandleKeywords]) -> None:
         """Create a handle.
@@ -180,6 +183,13 @@ class Guestfs(_native.Handle):
         """Return how the last successful launch went; None before the first."""
         last = super().last_launch()
         return None if last is None else LaunchInfo(**last)
+
+    def mount_info(self) -> Mounted | None:
+        """Return what `mount_guest` or `open_guest` has mounted last, and what not; None: they did not.
+
+        It tells the system, too, such as where the hives of a Windows' registry are.
+        """
+        return self._mount_info
 
     def inspect(
         self,

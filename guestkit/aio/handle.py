@@ -32,7 +32,7 @@ from guestkit.disks import Guest, add_disks
 from guestkit.errors import Error, HandleClosed
 from guestkit.events import Event, EventCallback
 from guestkit.files import MAX_BYTES, MAX_DEPTH, MAX_ENTRIES, SMALL_FILE, Extracted, GuestFile
-from guestkit.generated.values import LaunchInfo
+from guestkit.generated.values import LaunchInfo, Mounted
 from guestkit.handle import Guestfs, PathT, end_mount, refuse_to_pickle
 from guestkit.handle_options import HandleKeywords, HandleOptions, name_options_of, options_from
 from guestkit.images import ImageInfo
@@ -59,8 +59,8 @@ class AsyncGuestfs(AsyncActions):
                 print(await g.inspect_get_product_name(root))
 
     A call is queued when it is made, not when it is awaited; `set_event_callback`, `delete_event_callback`,
-    `launch_info` and `user_cancel` wait for no call, and do nothing until they are awaited. A handle belongs
-    to the event loop of its first call and must be used on that loop's thread.
+    `launch_info`, `mount_info` and `user_cancel` wait for no call, and do nothing until they are awaited. A
+    handle belongs to the event loop of its first call and must be used on that loop's thread.
     """
 
     def __init__(
@@ -189,6 +189,11 @@ class AsyncGuestfs(AsyncActions):
         """Return how the last successful launch went; None before the first. Waits for no call."""
         self._bind("launch_info")
         return None if self._handle is None else self._handle.launch_info()
+
+    async def mount_info(self) -> Mounted | None:
+        """Return what `open_guest` has mounted: as `Guestfs.mount_info`. Waits for no call."""
+        self._bind("mount_info")
+        return None if self._handle is None else self._handle.mount_info()
 
     def inspect(
         self,

@@ -388,6 +388,9 @@ async def test_every_async_program_mounted_its_guest_by_hand(demo_guest: Path, t
     async with aio.open_guest(disk, readonly=False, format="raw", step=step) as g:
         assert (await g.read_file("/etc/hostname")).decode().strip() == DEMO_SYSTEM.hostname
         await g.write("/etc/motd", b"written")
+        mounted = await g.mount_info()
+    assert mounted is not None
+    assert (mounted.mountpoints["/"], mounted.failures) == (mounted.root, ())
     assert repr(g) == "<guestkit.AsyncGuestfs closed, 0 calls waiting>"
     steps = [what for what, _ in told]
     assert steps[0] == "starting the appliance"

@@ -336,7 +336,9 @@ def test_a_disk_that_is_full_says_so(g: Guestfs, tmp_path: Path) -> None:
 
 
 def test_a_guest_is_mounted_by_its_root_or_by_any_filesystem(g: Guestfs) -> None:
+    opened = g.mount_info()
     found = mount_guest(g, readonly=False)
+    assert found == opened == g.mount_info()
     assert (found.root, dict(found.mountpoints)) == ("/dev/sda1", {"/": "/dev/sda1"})
     assert found.system is not None
     assert found.system.hostname == hostile.ATTACK

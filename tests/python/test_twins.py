@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Methods that have no turn which a cancel could end: those that end a handle or its calls, or wait for none,
 #: and a context manager.
 WITHOUT_TURN = {
-    "close", "delete_event_callback", "launch_info", "mounted", "set_event_callback", "terminate",
-    "user_cancel",
+    "close", "delete_event_callback", "launch_info", "mount_info", "mounted", "set_event_callback",
+    "terminate", "user_cancel",
 }  # fmt: skip
 
 TWINS = sorted(
