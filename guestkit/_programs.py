@@ -9,12 +9,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import IO, Protocol
 
 #: How often to look whether the call is to end, in seconds.
 STEP = 0.1
+
+#: Where an exit status should be, but nobody knows how the program ended: this process ignores SIGCHLD, or
+#: another part of it waits for any child. No program ends with such a number.
+LOST = 256
 
 
 class TooLong(Exception):
@@ -37,11 +41,46 @@ def readable(sources: Sequence[int | _Open], seconds: float) -> Sequence[int]:
 
 
 def status(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """Return the exit status; None: it still runs after those seconds."""
+    """Return the exit status, of a Program also LOST; None: it still runs after those seconds."""
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
         return None
+
+
+class Program(subprocess.Popen[bytes]):
+    """A program that has ended with 0 only if that is known. Popen takes a status that is lost for 0."""
+
+    def poll(self) -> int | None:
+        """Return the exit status, LOST included; None: it still runs."""
+        self._look(os.WNOHANG)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit status, LOST included; TimeoutExpired: it still runs after those seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._look(0 if deadline is None else os.WNOHANG)
+        while deadline is not None and self.returncode is None:
+            if time.monotonic() >= deadline:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            time.sleep(0.01)
+            self._look(os.WNOHANG)
+        return self.returncode
+
+    def _look(self, how: int) -> None:
+        if self.returncode is not None:
+            return
+        try:
+            # It stays there to be asked again: an exception of a signal may come before the answer is kept.
+            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | how)
+        except ChildProcessError:
+            self.returncode = LOST
+            return
+        if ended is not None:
+            exited = ended.si_code == os.CLD_EXITED
+            self.returncode = ended.si_status if exited else -ended.si_status
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid, os.WEXITED)
 
 
 @contextmanager
@@ -89,7 +128,7 @@ def running(
     stdout: int = subprocess.DEVNULL,
     stderr: int = subprocess.DEVNULL,
     terminal: bool = False,
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[Program]:
     """Run a program without input. At the end of the context it is killed if it still runs.
 
     terminal: False: it has no terminal, so that it asks nobody for a password, and what it has started is
@@ -98,7 +137,7 @@ def running(
     """
     with (
         signals_held() as release,
-        subprocess.Popen(
+        Program(
             words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=not terminal
         ) as process,
     ):

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from guestkit import __version__, _initrd, _kernel_image, _native
 from guestkit._private import make_private
+from guestkit._programs import LOST, Program
 from guestkit._system import hint
 from guestkit._template import NotEmulated, build_template, hypervisor_file, machine_command
 from guestkit.errors import ApplianceError, Error, said
@@ -381,17 +382,25 @@ def _rewrite(file: Path, change: Callable[[bytes], bytes]) -> None:
 
 def _run(*command: str, temporary: str, lock: int) -> None:
     """Run a program to its end. It inherits the lock: if this process dies, the next build waits for it."""
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "TMPDIR": temporary}
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
-            env={**os.environ, "TMPDIR": temporary}, pass_fds=(lock,),
-        )  # fmt: skip
+        with Program(
+            command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment, pass_fds=(lock,)
+        ) as process:
+            try:
+                complaint = process.communicate()[1].decode(errors="replace").strip()
+            except BaseException:
+                process.kill()
+                raise
     except OSError as error:
         missing = isinstance(error, FileNotFoundError) and command[0] == "supermin"
         message = f"{command[0]} cannot be run ({error.strerror})"
         raise _error(message, error.errno or 0, hint=hint("supermin") if missing else "") from error
-    if done.returncode != 0:
-        message = f"{command[0]} failed: {done.stderr.strip()[-500:]}"
+    if process.returncode == LOST:
+        raise _error(f"it is not known how {command[0]} ended: this process ignores SIGCHLD", errno.ECHILD)
+    if process.returncode != 0:
+        message = f"{command[0]} failed: {complaint[-500:]}"
         raise _error(message, cause="appliance_build" if command[0] == "supermin" else "unknown")
 
 

@@ -309,6 +309,52 @@ def test_an_answer_of_any_length_was_kept_in_memory(tmp_path: Path, source: Path
     assert left_in(tmp_path) == {"bin", source.name}
 
 
+@pytest.mark.parametrize("how", ["this process ignores SIGCHLD", "another thread waits for any child"])
+def test_half_an_image_replaced_a_good_one_where_nobody_knows_how_qemu_img_ended(
+    tmp_path: Path, source: Path, qemu_img: Script, how: str
+) -> None:
+    """Regression: Popen takes a status that is lost for 0."""
+    qemu_img('for output; do :; done\n[ $1 = resize ] || echo half > "$output"\nexit 1')
+    output = tmp_path / "output"
+    output.write_text("good")
+    program = """if True:
+        import os, signal, subprocess, sys
+        from guestkit import DiskConverter, Error
+
+        if "ignores" in sys.argv[1]:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        else:  # between the end of its output and the question how it has ended
+            begin = subprocess.Popen.__init__
+            def then_reap(self, *words, **options):
+                begin(self, *words, **options)
+                os.waitpid(-1, 0)
+            subprocess.Popen.__init__ = then_reap
+        source, output = sys.argv[2:]
+        print(DiskConverter().convert(source, output, replace=True)["error"])
+        try:
+            DiskConverter().resize(source, 1 << 20, "raw")
+        except Error as error:
+            print(error.errno)
+    """
+    command = [sys.executable, "-c", program, how, str(source), str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    reason = "this process ignores SIGCHLD, or waits elsewhere for any child"
+    assert done.stdout == f"convert: it is not known how qemu-img ended: {reason}\n{errno.ECHILD}\n"
+    assert output.read_text() == "good"
+    assert left_in(tmp_path) == {"bin", source.name, output.name}
+
+
+def test_the_command_reported_a_failed_conversion_as_done_to_a_caller_that_ignores_sigchld(
+    tmp_path: Path, source: Path, qemu_img: Script
+) -> None:
+    qemu_img("echo No space left >&2\nexit 1")
+    command = [sys.executable, "-m", "guestkit", "convert", str(source), str(tmp_path / "output.qcow2")]
+    ignoring = ["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh"]
+    done = subprocess.run([*ignoring, *command], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "No space left" in done.stderr) == (1, True)
+    assert left_in(tmp_path) == {"bin", source.name}
+
+
 @pytest.mark.parametrize("printed", ["nonsense", '{"a": ' + "[" * 100_000], ids=["nonsense", "deep"])
 def test_an_answer_that_is_no_json_was_an_error_of_python_s(
     tmp_path: Path, source: Path, qemu_img: Script, printed: str

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from guestkit import Error, _nbdkit, _template, fuse
-from guestkit._programs import running, signals_held
+from guestkit._programs import LOST, running, signals_held, status
 from guestkit.cli.ending import Terminated, ended_by_signals
 from guestkit.cli.shell import paging
 
@@ -72,14 +72,15 @@ def late(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """A signal comes once an endless program runs, before Popen returns; the list gets the program."""
     begun: list[Any] = []
 
-    class Late(subprocess.Popen[bytes]):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **options)
-            if Path(arguments[0][0]).name in ENDLESS:
-                begun.append(self)
-                signal.raise_signal(signal.SIGTERM)
+    start = subprocess.Popen.__init__
 
-    monkeypatch.setattr(subprocess, "Popen", Late)
+    def late(program: Any, *arguments: Any, **options: Any) -> None:
+        start(program, *arguments, **options)
+        if Path(arguments[0][0]).name in ENDLESS:
+            begun.append(program)
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", late)
     return begun
 
 
@@ -136,3 +137,25 @@ def test_the_first_of_two_signals_held_ends_the_program() -> None:
     finally:
         for number, was in before.items():
             signal.signal(number, was)
+
+
+@pytest.mark.parametrize("script", ["exit 3", "kill -9 $$", "exit 0"])
+def test_a_program_that_failed_had_succeeded_where_its_status_was_lost(script: str) -> None:
+    with running(["sh", "-c", script]) as program:
+        known = program.wait()
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with running(["sh", "-c", script]) as program:
+            assert (program.wait(20), program.poll(), program.returncode) == (LOST,) * 3
+        with running(["sh", "-c", script]) as program:
+            assert program.wait() == LOST
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert known == {"exit 3": 3, "kill -9 $$": -9, "exit 0": 0}[script]
+
+
+def test_a_program_that_runs_has_no_status() -> None:
+    with running(["sleep", "60"]) as program:
+        assert status(program, 0) is None
+        assert program.poll() is None
+    assert program.returncode == -signal.SIGKILL

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from types import FrameType
 
-from guestkit._programs import signals_held
+from guestkit._programs import Program, signals_held
 from guestkit.cli import contents
 from guestkit.cli.ending import Terminated
 from guestkit.cli.shell.session import Session
@@ -101,7 +101,7 @@ def run(command: Sequence[str], *, reads: bool) -> int:
     with (
         foreground(),
         signals_held() as release,
-        subprocess.Popen(command, stdin=None if reads else subprocess.DEVNULL) as process,
+        Program(command, stdin=None if reads else subprocess.DEVNULL) as process,
     ):
         try:
             release()
