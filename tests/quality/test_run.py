@@ -443,6 +443,22 @@ def test_a_system_without_apt_was_told_to_install_by_hand(
     assert len(words) == len(set(words))
 
 
+@pytest.mark.parametrize(
+    ("release", "tools", "packages"),
+    [
+        ("fedora-41", ["dnf", "rpm"], {"glibc-static", "libstdc++-static"}),
+        ("rocky-9", ["dnf", "rpm"], {"glibc-static", "libstdc++-static"}),
+        ("opensuse-tumbleweed", ["zypper", "rpm"], {"glibc-devel-static"}),
+    ],
+)
+def test_the_appliance_s_programs_were_linked_without_the_static_libraries(
+    elsewhere: Elsewhere, tmp_path: Path, release: str, tools: list[str], packages: set[str]
+) -> None:
+    elsewhere(release, *tools)
+    calls = (tmp_path / "calls").read_text(encoding="utf-8")
+    assert {word for word in calls.split() if "static" in word} == packages
+
+
 @pytest.fixture
 def set_up_before(tmp_path: Path) -> Path:
     """Return a tree that is set up, with a `run` that says which steps it would take."""
