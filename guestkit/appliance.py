@@ -60,6 +60,7 @@ PACKAGE_DATABASES = tuple(
         (
             "/var/lib/dpkg/status",
             "/var/lib/rpm/rpmdb.sqlite",
+            "/var/lib/rpm/Packages",  # RHEL 8
             "/usr/lib/sysimage/rpm/rpmdb.sqlite",
             "/usr/lib/sysimage/rpm/Packages.db",  # openSUSE
             "/var/lib/pacman/local",

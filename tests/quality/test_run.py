@@ -332,6 +332,10 @@ def test_run_and_the_package_look_at_the_same_package_databases() -> None:
     assert listed.split() == [str(path) for path in PACKAGE_DATABASES]
 
 
+def test_upgrades_on_rhel_8_went_unnoticed() -> None:
+    assert "/var/lib/rpm/Packages" in map(str, PACKAGE_DATABASES)
+
+
 def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
     """Test a copy of `run` whose table has a package that does not exist."""
     table = (ROOT / "guestkit" / "system_packages.txt").read_text(encoding="utf-8")
