@@ -354,7 +354,7 @@ complete -c guestkit -n '_shtab_guestkit_using diff' -l log-json -d 'messages as
 complete -c guestkit -n '_shtab_guestkit_using diff' -l debug -d 'a Python traceback with an error'
 complete -c guestkit -n '_shtab_guestkit_using diff; and test $_shtab_guestkit_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a disk image or a block device; compressed, or an archive such as an OVA, too; or the URL of a raw disk: http, https, ssh, nbd'
 complete -c guestkit -n '_shtab_guestkit_using diff; and test $_shtab_guestkit_npos -eq 1' -ka "(__fish_complete_path (commandline -ct))" -d 'the same of the other guest'
-complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a info -d 'Tell the format of disk images, their size, and everything outside of the file that they refer to. The header is read; no other file is opened, no other program is run.'
+complete -c guestkit -n '_shtab_guestkit_using; and test $_shtab_guestkit_npos -eq 0' -a info -d 'Tell the format of disk images, their size, and everything outside of the file that they refer to. The header is read; no other file is opened, no other program is run. What is a raw disk can begin like any other format: what --format is to say has to come from elsewhere.'
 complete -c guestkit -n '_shtab_guestkit_using info' -s h -l help -d 'show this'
 complete -c guestkit -n '_shtab_guestkit_using info' -l format -xka "raw qcow2 qcow vmdk vdi vhdx vpc" -d 'what it is; default: by what it begins with'
 complete -c guestkit -n '_shtab_guestkit_using info' -l json -d 'everything known, as a JSON list; of a disk that failed, the error'

@@ -46,7 +46,7 @@ REMEDIES = {
     "disk_locked": "shut its guest down, or end that in another way: a disk in use is not written to",
     "disks_incomplete": "give the guest's other disks with --add",
     "disks_several": "choose one with --member",
-    "format_unstated": "state what it is with --format",
+    "format_unstated": "state with --format what it is, not what its header says",
     "key_needed": "give its key with --key",
     "kvm": "unset LIBGUESTFS_BACKEND_SETTINGS to have the appliance emulated; guestkit doctor tells more",
     "network_format": "state --format raw, and have the server present the disk itself (qemu-nbd, nbdkit)",

@@ -81,7 +81,10 @@ def located(domain: Domain, arguments: argparse.Namespace) -> Domain:
 def check_format_is_stated(arguments: argparse.Namespace) -> None:
     """Refuse to write to a disk whose format nobody has stated; libvirt states those of a domain."""
     if arguments.format is None and not arguments.domains:
-        raise UsageError("to write to a disk its --format has to be stated: guestkit info tells it")
+        raise UsageError(
+            "to write to a disk its --format has to be stated, from where you know it (libvirt, whoever made"
+            " it), not from the image"
+        )
 
 
 def mounts_of(arguments: argparse.Namespace) -> dict[str, str] | None:

@@ -24,7 +24,8 @@ from guestkit.unpack import PACKED
 
 DESCRIPTION = """\
 Tell the format of disk images, their size, and everything outside of the file that they refer to. The header
-is read; no other file is opened, no other program is run."""
+is read; no other file is opened, no other program is run. What is a raw disk can begin like any other format:
+what --format is to say has to come from elsewhere."""
 EXAMPLES = (
     "guestkit info web.qcow2",
     "guestkit info --json overlay.qcow2",

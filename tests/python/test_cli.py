@@ -727,7 +727,10 @@ def test_the_file_of_a_key_is_not_taken_for_a_path_in_a_disk(capsys: pytest.Capt
             ["convert", "--format", "qcow2", "overlay.qcow2", "new.raw"],
             "--backing DIRECTORY or --backing allow",
         ),
-        (["convert", "--backing", "allow", "overlay.qcow2", "new.raw"], "state what it is with --format"),
+        (
+            ["convert", "--backing", "allow", "overlay.qcow2", "new.raw"],
+            "state with --format what it is, not",
+        ),
         (["convert", "page.html", "new.raw"], "if it is a disk after all, state --format raw"),
         (
             ["convert", "https://x.org/a.img", "new.raw"],

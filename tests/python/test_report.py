@@ -694,11 +694,19 @@ def test_the_page_is_written_and_a_failed_disk_is_told(
     serve(GOOD, BAD)
     Path("report.html").write_text("the one before")
     assert main(["report", "--title", "Friday", "-o", "report.html", "a.img", "b.img"]) == 1
-    assert capsys.readouterr() == ("", "guestkit: error: b.img: unclear; state what it is with --format\n")
+    assert capsys.readouterr() == (
+        "",
+        "guestkit: error: b.img: unclear; state with --format what it is, not what its header says\n",
+    )
     page = Reader(Path("report.html").read_text(encoding="utf-8")).top
     assert page.one("h1").text == "Friday"
     assert page.one("section", id="failures").rows() == [
-        ["b.img", "not inspected", "format unstated", "b.img: unclear state what it is with --format"]
+        [
+            "b.img",
+            "not inspected",
+            "format unstated",
+            "b.img: unclear state with --format what it is, not what its header says",
+        ]
     ]
     assert os.listdir() == ["report.html"]
 

@@ -695,7 +695,10 @@ def test_the_remedy_names_the_option_of_this_command(
     )
     serve(report("x", None, unstated))
     assert main(["sbom", "x"]) == 1
-    assert capsys.readouterr().err == "guestkit: error: x: unclear; state what it is with --format\n"
+    assert (
+        capsys.readouterr().err
+        == "guestkit: error: x: unclear; state with --format what it is, not what its header says\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -815,7 +815,11 @@ def test_writing_has_to_be_asked_for_with_the_format(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["shell", "--rw", "disk", "-c", "pwd"])
-    assert "--format has to be stated" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--format has to be stated, from where you know it" in said
+    assert "guestkit info" not in said, (
+        "it tells what the header says, which the guest of a raw disk can write"
+    )
     assert opened == {}
     assert main(["shell", "disk", "-c", "mkdir /new"]) == 2
     assert main(["shell", "--rw", "--format", "raw", "disk", "-c", "pwd"]) == 0
