@@ -42,11 +42,10 @@ def serving(op: str, url: str, folder: str, beat: Callable[[], object]) -> Itera
     name, words, secret = _asked(op, url)
     with ExitStack() as stack:
         said = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+        inherited = []
         if secret is not None:
-            private = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))
-            private.write(os.fsencode(secret))
-            private.flush()
-            words.append(f"password=+{private.name}")
+            inherited = [stack.enter_context(_in_memory(secret))]
+            words.append(f"password=-{inherited[0]}")
         # What has been read is kept in a file: one request for 64 KiB, not one for each sector.
         command = ["nbdkit", "-r", "-U", "-", "--filter=cache", *words, "cache-on-read=true"]
         release = stack.enter_context(signals_held())
@@ -57,6 +56,7 @@ def serving(op: str, url: str, folder: str, beat: Callable[[], object]) -> Itera
                 stdout=subprocess.PIPE,
                 stderr=said,
                 env={**os.environ, "TMPDIR": folder},
+                pass_fds=inherited,
                 start_new_session=True,  # Ctrl-C is not for it: the handle ends it
             )
         except FileNotFoundError:
@@ -72,6 +72,17 @@ def serving(op: str, url: str, folder: str, beat: Callable[[], object]) -> Itera
             yield server
         finally:
             _end(process, socket)
+
+
+@contextmanager
+def _in_memory(secret: str) -> Iterator[int]:
+    """Yield the descriptor of a file that holds the secret and is on no disk, where a kill would leave it."""
+    descriptor = os.memfd_create("guestkit-password")
+    try:
+        os.pwrite(descriptor, os.fsencode(secret), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 class Server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import glob
 import lzma
 import os
@@ -144,6 +145,27 @@ async def test_a_password_in_a_url_is_not_shown(
     assert "s3cret" not in str(caught.value) + str(started)
     assert "s1gned" not in str(caught.value)
     assert "user=me" in started[0]
+
+
+async def test_a_killed_program_left_the_password_of_a_url_in_tmpdir(tmp_path: Path) -> None:
+    """Regression: it lay in a file as long as the handle."""
+    asked: list[str | None] = []
+    served = tmp_path / "served.img"
+    served.write_bytes(b"\xff" * (1 << 20))
+
+    async def disk(request: web.Request) -> web.FileResponse:
+        asked.append(request.headers.get("Authorization"))
+        return web.FileResponse(served)
+
+    application = web.Application()
+    application.router.add_get("/disk.img", disk)
+    async with TestServer(application) as server, AsyncGuestfs() as g:
+        await g.set_tmpdir(str(tmp_path))
+        url = server.make_url("/disk.img").with_user("me").with_password("s3c:r et")
+        await g.open_disk(str(url), format="raw", protocols=("http",))
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert [path for path in files if b"s3c:r et" in path.read_bytes()] == []
+    assert {base64.b64decode((words or "").removeprefix("Basic ")) for words in asked} == {b"me:s3c:r et"}
 
 
 async def test_an_open_that_waits_for_a_server_can_be_cancelled() -> None:
