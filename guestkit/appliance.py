@@ -69,6 +69,8 @@ PACKAGE_DATABASES = tuple(
     )
 )
 
+#: The file in a lean appliance's directory that says which host has built it, where several share a home.
+HOST = "host"
 #: The file in a lean appliance's directory that says why no warm one could be made of it: launches tell it.
 FAILURE = "no-warm-appliance"
 
@@ -124,19 +126,23 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
     belongs to root and is readable by others serves them in the same way.
 
     Any number of processes may call this at once: one builds, the others wait and take its result. Appliances
-    built for an earlier state of the host are removed.
+    built for an earlier state of the host are removed, those of other hosts that share the cache are not.
 
-    Raises ApplianceError if it cannot be built here, or if packages change meanwhile; LaunchError or another
+    Raises ApplianceError if it cannot be built here, with system=True also if it is made from files that
+    other users cannot reach, or if packages change meanwhile; LaunchError or another
     Error if the new appliance, which is launched once, does not start; OSError if a file cannot be read or
     written, as on a full disk.
     """
     cache = _writable(SYSTEM_CACHE, 0o755) if system else own_cache()
     with _locked(cache) as lock:
-        spoilt = [one for one in _lean_ones(cache) if check(one)]
+        spoilt = [one for one in _lean_ones(cache) if _is_of_this_host(one) and check(one)]
         for left in (*_half_built(cache), *cache.glob("lean-*/new-*"), *spoilt):  # the new one needs the room
             shutil.rmtree(left, ignore_errors=True)
         # Before the build, so that what changes during it is noticed.
-        inputs = [_row("input", path, str(path)) for path in _inputs()]
+        found = _inputs()
+        if system:
+            _check_that_all_reach(found)
+        inputs = [_row("input", path, str(path)) for path in found]
         target = cache / _key(inputs)
         command = None
         if force or check(target):
@@ -148,7 +154,7 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
                 # A write does not tell what it writes to, and a copy tells what it reads.
                 raise OSError(error.errno, error.strerror, str(cache)) from error
         for other in _lean_ones(cache):
-            if other != target:
+            if other != target and _is_of_this_host(other):
                 shutil.rmtree(other, ignore_errors=True)
         if fault := check(target):
             raise _error(f"{target}: {fault}")
@@ -178,6 +184,24 @@ def _lean_ones(cache: Path) -> list[Path]:
 def _half_built(cache: Path) -> list[Path]:
     """Return what builds that were killed have left; while the lock is held, no other build is at work."""
     return _within(cache, "new-")
+
+
+def _is_of_this_host(lean: Path) -> bool:
+    """Return whether it was built here, not on another host that has the same home, with other packages."""
+    try:
+        return (lean / HOST).read_text(encoding="ascii", errors="replace") == _host()
+    except FileNotFoundError:
+        return True
+
+
+def _host() -> str:
+    """Return what tells this host from others; "" in most containers, which are all alike."""
+    try:
+        machine = Path("/etc/machine-id").read_bytes().strip()
+    except OSError:
+        return ""
+    # machine-id(5) asks to keep the number itself from others.
+    return hashlib.sha256(b"guestkit " + machine).hexdigest()[:16] if machine else ""
 
 
 def _within(directory: Path, prefix: str) -> list[Path]:
@@ -309,6 +333,17 @@ def _inputs() -> list[Path]:
     ]
 
 
+def _check_that_all_reach(inputs: Iterable[Path]) -> None:
+    """Raise ApplianceError if other users cannot: their launches look whether these files have changed."""
+    for path in inputs:
+        for folder in (*path.absolute().parents, *path.resolve().parents):
+            if not folder.stat().st_mode & 0o001:
+                message = f"other users cannot look at {path}, of which it is made: {folder} is closed"
+                passing = f"chmod o+x {shlex.quote(str(folder))}"
+                remedy = f"have it elsewhere, such as guestkit in /opt, or let them pass: {passing}"
+                raise _error(message, errno.EACCES, hint=remedy)
+
+
 def _qemu() -> Path:
     with Guestfs(environment=False) as g:
         name, qemu = g.get_hv(), hypervisor_file(g)
@@ -360,9 +395,10 @@ def _build_into(target: Path, inputs: list[str], lock: int) -> list[bytes]:
         )
         shutil.copyfile(_programs() / HYPERVISOR, made / "cage")
         (made / "command").write_bytes(os.fsencode(_qemu()) + b"\0")
+        (made / HOST).write_text(_host())
         (made / "probes").mkdir()
         (made / "probes").chmod(0o700)
-        for name in FILES:
+        for name in (*FILES, HOST):
             (made / name).chmod((0o755 if name == "cage" else 0o644) & modes)
         _write_manifest(made, inputs, FILES)
         if fault := check(made):

@@ -182,6 +182,35 @@ def test_a_build_needed_room_for_the_appliance_that_it_replaces(
     assert names(cache) == [built.name]
 
 
+def test_hosts_that_share_a_home_removed_each_others_appliances(
+    cache: Path, database: Path, during: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appliance, "_host", lambda: "a")
+    first = appliance.build(warm=False).directory
+    database.write_text("other packages")
+    monkeypatch.setattr(appliance, "_host", lambda: "b")
+    second = appliance.build(warm=False).directory
+    assert names(cache) == sorted((first.name, second.name))
+    database.write_text("an upgrade")
+    assert appliance.build(warm=False).directory != second
+    assert (first.is_dir(), second.is_dir()) == (True, False)
+
+
+def test_an_appliance_for_all_was_built_of_what_only_root_reaches(
+    tmp_path: Path, database: Path, during: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: of a guestkit in root's home. The build succeeded, and no other user's launch used it."""
+    monkeypatch.setattr(appliance, "SYSTEM_CACHE", tmp_path / "system")
+    tmp_path.chmod(0o700)
+    told = f"cannot look at {database}, .*: {tmp_path} is closed"
+    with pytest.raises(ApplianceError, match=told) as caught:
+        appliance.build(warm=False, system=True)
+    assert "/opt" in caught.value.hint
+    assert names(tmp_path / "system") == []
+    monkeypatch.setattr(appliance, "_inputs", lambda: [Path("/etc/passwd")])
+    assert appliance.build(warm=False, system=True).fault == ""
+
+
 def test_why_there_is_no_warm_appliance_is_told_with_what_to_do(
     cache: Path,
     during: list[Callable[[], object]],
