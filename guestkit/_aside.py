@@ -75,7 +75,7 @@ def new_path(op: str, target: Path, *, replace: bool, hint: str = "") -> Iterato
     with ExitStack() as stack:
         with naming(op, target, hint):
             folder = stack.enter_context(unfinished(target.parent))
-        new = folder / "disk"
+        new = folder / target.name  # some formats keep it, as vmdk
         yield new
         with naming(op, target, hint):
             _sync(new)

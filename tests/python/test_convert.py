@@ -146,7 +146,7 @@ def test_ctrl_c_ends_a_conversion_and_removes_what_was_written(
     command: list[str | Path] = [sys.executable, "-c", program, source, tmp_path / "output"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         stuck.read_bytes()
-        assert len(list(tmp_path.glob(".guestkit-*/disk"))) == 1
+        assert len(list(tmp_path.glob(".guestkit-*/output"))) == 1
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == -signal.SIGINT
     assert left_in(tmp_path) == {"bin", source.name}
@@ -207,6 +207,13 @@ def test_what_the_host_refuses_was_no_error_of_the_conversion(
     assert caught.value.errno in (errno.EACCES, errno.ENOENT, errno.ENOSPC)
     assert main(["convert", "--json", "--sandbox", sandbox, str(source), str(output)]) == 1
     assert json.loads(capsys.readouterr().out)["error"] == f"convert: {message}"
+
+
+def test_a_vmdk_named_a_file_that_is_not_there(converter: Any, tmp_path: Path, source: Path) -> None:
+    """Regression: its description called its extent "disk", the name that it had while it was written."""
+    assert converter.convert(source, tmp_path / "web.vmdk", "vmdk")["error"] is None
+    named = re.findall(rb'^RW \d+ SPARSE "(.*)"$', (tmp_path / "web.vmdk").read_bytes(), re.MULTILINE)
+    assert named == [b"web.vmdk"]
 
 
 def test_compress(converter: Any, tmp_path: Path, source: Path) -> None:
@@ -467,7 +474,7 @@ def test_a_cancel_removes_the_half_written_file(tmp_path: Path, source: Path, st
     async def run() -> None:
         call = asyncio.create_task(AsyncDiskConverter().convert(source, tmp_path / "output"))
         await asyncio.to_thread(stuck.read_bytes)
-        assert len(list(tmp_path.glob(".guestkit-*/disk"))) == 1
+        assert len(list(tmp_path.glob(".guestkit-*/output"))) == 1
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
