@@ -30,6 +30,8 @@ Level = Literal["ok", "warning", "error"]
 ROOM = 1 << 30
 #: Space for libguestfs' own appliance, which it builds at the first launch, in bytes.
 CACHE_ROOM = 1 << 30
+#: Where QEMU has the appliance's changes if TMPDIR is unset or /tmp, and how much those are, in bytes.
+QEMU_PLACE, QEMU_ROOM = Path("/var/tmp"), 64 << 20
 KVM = Path("/dev/kvm")
 
 
@@ -262,8 +264,10 @@ def _memory(g: Guestfs) -> Iterator[Finding]:
 
 
 def _places(g: Guestfs) -> Iterator[Finding]:
-    yield _place("temporary files", Path(g.get_tmpdir()), ROOM, "TMPDIR")
-    yield _place("libguestfs' cache", Path(g.get_cachedir()), CACHE_ROOM, "LIBGUESTFS_CACHEDIR")
+    yield _place("temporary files", Path(g.get_tmpdir()), ROOM, _elsewhere("TMPDIR"))
+    if os.environ.get("TMPDIR", "").rstrip("/") in ("", "/tmp"):
+        yield _place("QEMU's temporary files", QEMU_PLACE, QEMU_ROOM, "export TMPDIR=/tmp/.")
+    yield _place("libguestfs' cache", Path(g.get_cachedir()), CACHE_ROOM, _elsewhere("LIBGUESTFS_CACHEDIR"))
     own = Path(g.get_cachedir()) / f".guestfs-{os.geteuid()}"
     if os.path.lexists(own) and (why := _not_own(own.lstat())):
         message = f"{own} {why}, and libguestfs will not use it"
@@ -283,18 +287,20 @@ def _not_own(seen: os.stat_result) -> str:
     return "" if stat.S_ISDIR(seen.st_mode) else "is not a directory"
 
 
-def _place(name: str, path: Path, room: int, variable: str) -> Finding:
+def _elsewhere(variable: str) -> str:
+    return f'mkdir -p "$HOME/tmp" && export {variable}="$HOME/tmp"'
+
+
+def _place(name: str, path: Path, room: int, remedy: str) -> Finding:
     if not os.path.isdir(path):
-        message = f"{path} is no directory"
-        return Finding(name=name, level="error", message=message, remedy=f"export {variable}=/var/tmp")
-    elsewhere = f'mkdir -p "$HOME/tmp" && export {variable}="$HOME/tmp"'
+        return Finding(name=name, level="error", message=f"{path} is no directory", remedy=remedy)
     if not os.access(path, os.W_OK | os.X_OK):
         message = f"{path} cannot be written by this user"
-        return Finding(name=name, level="error", message=message, remedy=elsewhere)
+        return Finding(name=name, level="error", message=message, remedy=remedy)
     free = shutil.disk_usage(path).free
     if free < room:
         message = f"{path} has {_gb(free)} left, and {_gb(room)} may be needed"
-        return Finding(name=name, level="warning", message=message, remedy=elsewhere)
+        return Finding(name=name, level="warning", message=message, remedy=remedy)
     return Finding(name=name, level="ok", message=f"{path} has {_gb(free)} left")
 
 

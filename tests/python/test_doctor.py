@@ -335,6 +335,23 @@ def test_places_that_are_full_or_missing(
     assert str(tmp_path / "file") in found.message
 
 
+@pytest.mark.parametrize("temporary", [None, "", "/tmp", "/tmp/"])
+def test_all_was_well_where_qemu_had_no_place_for_its_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, temporary: str | None
+) -> None:
+    """Regression: it uses /var/tmp then, which a read-only root has; no launch worked."""
+    monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", temporary or "")
+    if temporary is None:
+        monkeypatch.delenv("TMPDIR")
+    name = "QEMU's temporary files"
+    assert finding(name).level == "ok"
+    monkeypatch.setattr(doctor, "QEMU_PLACE", tmp_path / "missing")
+    assert (finding(name).level, finding(name).remedy) == ("error", "export TMPDIR=/tmp/.")
+    monkeypatch.setenv("TMPDIR", "/tmp/.")
+    assert name not in [one.name for one in diagnose()]
+
+
 def test_a_backend_that_is_not_direct(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIBGUESTFS_BACKEND", "libvirt")
     assert finding("backend").remedy == "unset LIBGUESTFS_BACKEND"
