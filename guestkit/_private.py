@@ -23,7 +23,7 @@ def make_private(directory: Path, mode: int) -> str:
                     folder.mkdir(mode)
                     made.append(folder)
                     folder.chmod(mode)  # regardless of the umask
-        fault = _native.private_directory_fault(directory)
+        fault = private_fault(directory)
     except OSError as error:
         fault = f"{directory} cannot be made: {error.strerror}"
     if fault:
@@ -33,3 +33,10 @@ def make_private(directory: Path, mode: int) -> str:
                 folder.rmdir()
         return fault
     return "" if os.access(directory, os.W_OK) else f"{directory} cannot be written by this user"
+
+
+def private_fault(directory: Path) -> str:
+    """Return why the directory must not be used, such as that another user could change it; else ""."""
+    if directory.is_symlink():  # whose mode cannot be repaired
+        return f"{directory} is a link: name the directory that it leads to"
+    return _native.private_directory_fault(directory)

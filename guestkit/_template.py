@@ -128,9 +128,8 @@ def _snapshot(made: Path, lean: Path, memory: int, *, shared: bool) -> None:
     """Boot to the pause; save the root disk, the devices' state and, if shared, the memory in a file."""
     for name in ("root", "mem", "state"):
         (made / name).unlink(missing_ok=True)
-    backing = str(lean / "root").replace(",", ",,")
     subprocess.run(
-        ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", backing, made / "root"],
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", lean / "root", made / "root"],
         check=True, stdin=subprocess.DEVNULL, capture_output=True,
     )  # fmt: skip
     if shared:

@@ -134,6 +134,9 @@ def build(*, force: bool = False, warm: bool = True, system: bool = False) -> Ap
     written, as on a full disk.
     """
     cache = _writable(SYSTEM_CACHE, 0o755) if system else own_cache()
+    if "," in str(cache):
+        message = f"libguestfs launches no appliance in a directory with a comma in its name: {cache}"
+        raise _error(message, errno.EINVAL, hint="set GUESTKIT_CACHEDIR to another directory")
     with _locked(cache) as lock:
         spoilt = [one for one in _lean_ones(cache) if _is_of_this_host(one) and check(one)]
         for left in (*_half_built(cache), *cache.glob("lean-*/new-*"), *spoilt):  # the new one needs the room
@@ -361,13 +364,13 @@ def _row(kind: str, path: Path, name: str) -> str:
 def _write_manifest(made: Path, inputs: Iterable[str], files: Iterable[str]) -> None:
     rows = [*inputs, *(_row("file", made / name, name) for name in files)]
     manifest = made / "manifest"
-    manifest.write_text("\n".join([FORMAT, *rows]) + "\n")
+    manifest.write_bytes(os.fsencode("\n".join([FORMAT, *rows]) + "\n"))
     manifest.chmod(0o644 & _modes(made))
 
 
 def _key(inputs: list[str]) -> str:
     text = "\n".join([FORMAT, __version__, *inputs])
-    return "lean-" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    return "lean-" + hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
 
 
 # ---- the build
@@ -417,14 +420,15 @@ def _rewrite(file: Path, change: Callable[[bytes], bytes]) -> None:
         raise _error(f"supermin's {file.name}: {error}", cause="appliance_build") from error
 
 
-def _run(*command: str, temporary: str, lock: int) -> None:
+def _run(*command: str, temporary: str, lock: int, folder: Path | None = None) -> None:
     """Run a program to its end. It inherits the lock: if this process dies, the next build waits for it."""
     pipe = subprocess.PIPE
     environment = {**os.environ, "TMPDIR": temporary}
     try:
         with Program(
-            command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment, pass_fds=(lock,)
-        ) as process:
+            command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment, pass_fds=(lock,),
+            cwd=folder,
+        ) as process:  # fmt: skip
             try:
                 complaint = process.communicate()[1].decode(errors="replace").strip()
             except BaseException:
@@ -524,25 +528,26 @@ def _try_out(made: Path, mode: ApplianceMode, disks: int = 1) -> list[bytes]:
 def _replace_programs(root: Path, scratch: Path, lock: int) -> None:
     """Put our programs into the root image; keep the originals of those that replace one beside them.
 
-    The path is /bin/. because /bin is a symbolic link, and debugfs does not follow one.
+    The path is /bin/. because /bin is a symbolic link, and debugfs does not follow one. It runs where the
+    files lie, since its script cannot name every path.
     """
-    programs = _programs()
     replaced = [("/", "init", "appliance-init"), ("/bin/.", "udevadm", "appliance-settle")]
     commands = []
     for folder, name, program in replaced:
-        original = scratch / name
-        commands += [f"cd {folder}", f'dump {name} "{original}"', f"rm {name}"]
-        commands += [f'write "{original}" {name}.stock', f'write "{programs / program}" {name}']
+        commands += [f"cd {folder}", f"dump {name} {name}", f"rm {name}"]
+        commands += [f"write {name} {name}.stock", f"write {program} {name}"]
         for written in (name, f"{name}.stock"):
             commands += [f"sif {written} mode 0100755", f"sif {written} uid 0", f"sif {written} gid 0"]
-    commands += ["cd /", f'write "{programs / "appliance-preload.so"}" guestkit-preload.so']
+    commands += ["cd /", "write appliance-preload.so guestkit-preload.so"]
+    for program in PROGRAMS:
+        shutil.copyfile(_programs() / program, scratch / program)
     script = scratch / "debugfs"
     script.write_text("\n".join(commands) + "\n")
     environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
     tool = shutil.which("debugfs", path=environment["PATH"])
     if tool is None:
         raise _error("debugfs was not found", errno.ENOENT, hint=hint("debugfs"))
-    _run(tool, "-w", "-f", str(script), str(root), temporary=str(scratch), lock=lock)
+    _run(tool, "-w", "-f", script.name, str(root), temporary=str(scratch), lock=lock, folder=scratch)
     for _, name, _ in replaced:  # debugfs reports failures only on stdout
         if not (scratch / name).exists() or not (scratch / name).stat().st_size:
             raise _error(f"the root image of libguestfs has no {name}")

@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -288,6 +289,52 @@ def test_one_appliance_that_stayed_kept_the_others(cache: Path, monkeypatch: pyt
         appliance.remove()
     assert names(cache) == ["new-lean-1"]
     assert appliance.appliances() == []
+
+
+# ---- names of directories
+
+
+def test_a_quotation_mark_or_a_byte_that_is_no_utf_8_ended_a_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: in the name of the cache, or of the directory where guestkit is installed."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b'/a "b" \xff'))
+    for name in ("root/bin", "scratch", "programs"):
+        (folder / name).mkdir(parents=True)
+    (folder / "root" / "init").write_text("init's")
+    (folder / "root" / "bin" / "udevadm").write_text("udev's")
+    for program in appliance.PROGRAMS:
+        (folder / "programs" / program).write_text(f"our {program}")
+    environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+    image = tmp_path / "root.img"
+    words = ["mke2fs", "-q", "-t", "ext2", "-d", str(folder / "root"), str(image), "1M"]
+    subprocess.run(words, env=environment, check=True)
+    monkeypatch.setattr(appliance, "_programs", lambda: folder / "programs")
+    with (tmp_path / "lock").open("w") as lock:
+        appliance._replace_programs(image, folder / "scratch", lock.fileno())
+    for name, content in (
+        ("/init", "our appliance-init"),
+        ("/init.stock", "init's"),
+        ("/bin/udevadm", "our appliance-settle"),
+        ("/bin/udevadm.stock", "udev's"),
+        ("/guestkit-preload.so", "our appliance-preload.so"),
+    ):
+        words = ["debugfs", "-R", f"cat {name}", str(image)]
+        shown = subprocess.run(words, env=environment, check=True, capture_output=True).stdout
+        assert shown == content.encode()
+    ours = folder / "programs" / appliance.PROGRAMS[0]
+    assert appliance.check(made(folder / "lean-1", LEAN, ours)) == ""
+    assert appliance._key([str(ours)]).startswith("lean-")
+
+
+def test_a_cache_with_a_comma_in_its_name_built_what_libguestfs_cannot_launch(
+    tmp_path: Path, during: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It doubles the comma in the name of the kernel, of which QEMU then finds none."""
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(tmp_path / "a,b"))
+    with pytest.raises(ApplianceError, match="directory with a comma in its name: .*/a,b") as caught:
+        appliance.build(warm=False)
+    assert "GUESTKIT_CACHEDIR" in caught.value.hint
 
 
 # ---- another user's directory

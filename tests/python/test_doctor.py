@@ -19,6 +19,7 @@ import pytest
 from guestkit import Error, Guestfs, _native, appliance, doctor
 from guestkit._system import install_command
 from guestkit.appliance import Appliance
+from guestkit.cli import main
 from guestkit.doctor import Finding, diagnose
 from guestkit.generated.values import ApplianceMode
 
@@ -194,6 +195,20 @@ def test_a_cache_that_others_may_write(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("GUESTKIT_CACHEDIR", str(tmp_path))
     found = finding("guestkit's cache")
     assert (found.level, found.remedy) == ("warning", f"chmod 700 {tmp_path}")
+
+
+def test_the_mode_of_a_link_was_to_be_repaired(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(cache)
+    monkeypatch.setenv("GUESTKIT_CACHEDIR", str(tmp_path / "link"))
+    told = f"{tmp_path}/link is a link: name the directory that it leads to"
+    found = finding("guestkit's cache")
+    assert (found.level, found.message, found.remedy) == ("warning", told, "")
+    assert main(["appliance", "build"]) == 1
+    assert told in capsys.readouterr().err
 
 
 def test_memory_that_does_not_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
