@@ -1,7 +1,7 @@
 #pragma once
 
 #include <fcntl.h>
-#include <sys/sysmacros.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <cstdio>
@@ -9,6 +9,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "guestkit/detail/base/device_number.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/base/text.hpp"
@@ -28,8 +29,8 @@ GUESTKIT_INLINE bool is_held(int fd, qemu_lock byte) noexcept {
 GUESTKIT_INLINE std::string user_of(const struct stat& file) {
   namespace fs = std::filesystem;
   std::array<char, 64> key{};  // a lock's form in fdinfo: DEVICE:INODE FROM TO
-  std::snprintf(key.data(), key.size(), " %02x:%02x:%llu ", major(file.st_dev), minor(file.st_dev),
-                static_cast<unsigned long long>(file.st_ino));
+  std::snprintf(key.data(), key.size(), " %02x:%02x:%llu ", major_number(file.st_dev),
+                minor_number(file.st_dev), static_cast<unsigned long long>(file.st_ino));
   int descriptors_left = 20'000;  // takes about 0.1 s
   std::error_code error, denied;
   for (fs::directory_iterator process("/proc", error), end; !error && process != end;

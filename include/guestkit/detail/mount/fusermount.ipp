@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "guestkit/detail/base/device_number.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/base/text.hpp"
@@ -109,7 +109,7 @@ inline std::optional<std::uint64_t> device_in_mountinfo(const std::string& path)
     take_until(line, ' ');
     if (take_until(line, ' ') != wanted) continue;
     const auto major = number_of(take_until(device, ':')), minor = number_of(device);
-    if (major && minor) found = makedev(static_cast<unsigned>(*major), static_cast<unsigned>(*minor));
+    if (major && minor) found = device_number(static_cast<unsigned>(*major), static_cast<unsigned>(*minor));
   }
   return found;
 }
@@ -122,7 +122,7 @@ GUESTKIT_INLINE std::optional<std::uint64_t> mounted_device(const std::string& p
                     (found.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0;
   if (!told) return device_in_mountinfo(path);  // Linux before 5.8, or the sandbox of a container
   if ((found.stx_attributes & STATX_ATTR_MOUNT_ROOT) == 0) return std::nullopt;
-  return makedev(found.stx_dev_major, found.stx_dev_minor);
+  return device_number(found.stx_dev_major, found.stx_dev_minor);
 } catch (const std::exception&) {  // no memory
   return std::nullopt;
 }
