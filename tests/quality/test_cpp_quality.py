@@ -158,6 +158,30 @@ def test_no_file_of_the_librarys_is_inherited_by_a_program_that_another_thread_s
     assert [path for path in LIBRARY if "#include <fstream>" in path.read_text(encoding="utf-8")] == []
 
 
+def test_no_static_object_is_destroyed_while_a_thread_may_read_it() -> None:
+    """At exit the threads of a pool may still run; fork.hpp has the rule."""
+    free = r"constexpr|constinit|thread_local constinit|std::atomic\w*|const (?:char|long|int)"
+    static = re.compile(rf"^ +static (?!(?:{free})\b)[^(;]*[=;].*$", re.MULTILINE)
+    assert {path.name: static.findall(path.read_text(encoding="utf-8")) for path in LIBRARY} == {
+        path.name: [] for path in LIBRARY
+    }
+
+
+def test_a_users_function_was_not_to_be_called_major() -> None:
+    """Regression: guestkit.hpp defined the macros of <sys/sysmacros.h>."""
+
+    def macros(*headers: str) -> set[str]:
+        text = "".join(f"#include <{header}>\n" for header in headers)
+        done = subprocess.run(
+            ["g++", "-std=c++20", "-dM", "-E", BOOST, f"-I{INCLUDE}", "-x", "c++", "-"],
+            input=text, env=ENVIRONMENT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return set(re.findall(r"^#define ([a-z][a-z0-9]*)\(", done.stdout, re.MULTILINE))
+
+    own = macros("guestkit/guestkit.hpp", "guestkit/open_disk.hpp", "guestkit/mounted.hpp")
+    assert sorted(own - macros("csignal", "cstring", "filesystem", "thread")) == []
+
+
 def test_boosts_version_must_come_before_its_headers(tmp_path: Path) -> None:
     source = tmp_path / "late.cpp"
     source.write_text("#include <boost/thread/future.hpp>\n#include <guestkit/async.hpp>\n")

@@ -193,10 +193,7 @@ class fleet : public std::enable_shared_from_this<fleet> {
     changed_.notify_all();
   }
 
-  static const std::string& name(const string_list& disks) {
-    static const std::string none;
-    return disks.empty() ? none : disks.front();
-  }
+  static std::string name(const string_list& disks) { return disks.empty() ? "" : disks.front(); }
 
   /// A report with the exception being handled.
   static InspectReport failed(InspectReport report) {

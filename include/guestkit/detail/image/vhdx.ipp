@@ -21,7 +21,7 @@ inline constexpr std::uint64_t kib = 1024, mib = 1024 * kib;
 inline constexpr std::size_t max_parent_entries = 16;  // [MS-VHDX] knows five keys
 
 GUESTKIT_INLINE std::uint32_t checksum(const image_block& block) {
-  static const auto table = [] {
+  constexpr auto table = [] {
     std::array<std::uint32_t, 256> values{};
     for (std::uint32_t i = 0; i < values.size(); ++i) {
       std::uint32_t value = i;

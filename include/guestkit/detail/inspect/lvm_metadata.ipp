@@ -20,20 +20,18 @@ struct lvm_section {
   std::map<std::string, words, std::less<>> values = {};
   std::map<std::string, lvm_section, std::less<>> sections = {};
 
-  const words& list(std::string_view name) const {
-    static const words none;
+  words list(std::string_view name) const {
     const auto found = values.find(name);
-    return found == values.end() ? none : found->second;
+    return found == values.end() ? words() : found->second;
   }
   std::string text(std::string_view name) const {
-    const auto& all = list(name);
-    return all.size() == 1 ? all.front() : std::string();
+    const auto found = values.find(name);
+    return found == values.end() || found->second.size() != 1 ? "" : found->second.front();
   }
   std::int64_t number(std::string_view name) const { return number_of(text(name)).value_or(0); }
-  const lvm_section& section(std::string_view name) const {
-    static const lvm_section none;
+  lvm_section section(std::string_view name) const {
     const auto found = sections.find(name);
-    return found == sections.end() ? none : found->second;
+    return found == sections.end() ? lvm_section() : found->second;
   }
 };
 
@@ -152,7 +150,7 @@ inline lvm_segment segment_in(const lvm_section& section) {
   lvm_segment segment{.first_extent = section.number("start_extent"),
                       .extents = section.number("extent_count"),
                       .stripe_sectors = section.number("stripe_size")};
-  const auto& stripes = section.list("stripes");
+  const auto stripes = section.list("stripes");
   if (stripes.empty() || stripes.size() % 2 != 0) throw doubt{"LVM metadata of an unusual form"};
   for (std::size_t i = 0; i < stripes.size(); i += 2)
     segment.stripes.push_back({.member = stripes[i], .extent = number_of(stripes[i + 1]).value_or(-1)});
@@ -162,9 +160,8 @@ inline lvm_segment segment_in(const lvm_section& section) {
 inline lvm_volume volume_in(const std::string& name, const lvm_section& section) {
   if (!is_lvm_name(name)) throw doubt{"LVM metadata of an unusual form"};
   check_lvm_state(section, {"READ", "WRITE", "VISIBLE"});
-  const auto is = [&](std::string_view state) {
-    return std::ranges::find(section.list("status"), state) != section.list("status").end();
-  };
+  const auto status = section.list("status");
+  const auto is = [&](std::string_view state) { return std::ranges::find(status, state) != status.end(); };
   if (!is("VISIBLE") || section.sections.empty()) throw doubt{"a hidden LVM volume"};
   lvm_volume volume{
       .name = name, .uuid = without_dashes(section.text("id")), .is_writable = is("WRITE"), .segments = {}};
@@ -188,15 +185,15 @@ GUESTKIT_INLINE volume_group volume_group_in(std::string_view text) {
                      .extent_sectors = section.number("extent_size"),
                      .version = section.number("seqno")};
   if (!is_lvm_name(name) || group.uuid.empty()) throw doubt{"LVM metadata of an unusual form"};
-  for (const auto& [key, member] : section.section("physical_volumes").sections) {
+  const auto members = section.section("physical_volumes"), volumes = section.section("logical_volumes");
+  for (const auto& [key, member] : members.sections) {
     check_lvm_state(member, {"ALLOCATABLE"});
     group.members.push_back({.uuid = without_dashes(member.text("id")),
                              .name = key,
                              .first_sector = member.number("pe_start"),
                              .extents = member.number("pe_count")});
   }
-  for (const auto& [key, volume] : section.section("logical_volumes").sections)
-    group.volumes.push_back(volume_in(key, volume));
+  for (const auto& [key, volume] : volumes.sections) group.volumes.push_back(volume_in(key, volume));
   return group;
 }
 
