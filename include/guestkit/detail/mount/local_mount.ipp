@@ -53,6 +53,13 @@ inline std::vector<int> fuse_connections() {
 /// asked to be told (O_ASYNC); kcmp(2), which compares open files, is forbidden in many containers.
 enum class mark : int { known = SIGIO, cut_off = SIGURG };
 
+/// Held while marks are looked at and set, but not while anything is mounted: a directory that a mount serves
+/// may answer only once that mount has been cut off.
+inline std::mutex& marking() {
+  static constinit of_process<std::mutex> all;
+  return all.get();
+}
+
 inline void set_mark(int file, mark what) noexcept {
   ::fcntl(file, F_SETSIG, static_cast<int>(what));
 }
@@ -79,10 +86,15 @@ GUESTKIT_INLINE local_mount::local_mount(std::string path, std::shared_future<vo
       connection_(socket_to_nobody()) {                   // so that there is room for it
   static constinit of_process<std::mutex> one_at_a_time;  // or its connection could be another handle's
   const std::lock_guard mine(one_at_a_time.get());
-  for (const int file : fuse_connections()) set_mark(file, mark::known);
+  {
+    const std::lock_guard lock(marking());
+    for (const int file : fuse_connections())
+      if (!has_mark(file, mark::cut_off)) set_mark(file, mark::known);
+  }
   mount_local();
   device_ = mounted_device(directory);
   connection_ = unique_fd();
+  const std::lock_guard lock(marking());
   for (const int file : fuse_connections()) {
     if (has_mark(file, mark::known) || has_mark(file, mark::cut_off)) continue;
     set_mark(file, mark::known);
@@ -133,6 +145,7 @@ GUESTKIT_INLINE void local_mount::forget() noexcept {
 /// Only root can have the kernel end a connection that is in use. So the server gets one at whose other end
 /// nobody is, in place of its own; the kernel notices that nobody has the old one.
 GUESTKIT_INLINE void local_mount::cut_off() {
+  const std::lock_guard marked(marking());
   {
     const std::lock_guard lock(mutex_);
     if (over_ || cut_off_ || connection_.get() < 0) return;
