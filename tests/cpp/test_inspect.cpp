@@ -1161,6 +1161,39 @@ BOOST_AUTO_TEST_CASE(the_reason_for_a_symlink_left_out_had_all_of_its_target) {
   for (const auto& each : done.skipped) BOOST_TEST(each.reason.size() < 250U);
 }
 
+// Regression: the error held the name as it is, and cleared the screen that showed it.
+BOOST_FIXTURE_TEST_CASE(a_name_in_the_guest_acted_on_the_terminal_that_showed_an_error, pretended) {
+  const std::string name = "\x1b[2J", long_name = name + std::string(300, 'n');
+  guest.add({{"/large/" + name, "-12345678"}, {"/many/" + name + "/a", "-"}, {"/srv/" + long_name, "-"}});
+  const auto message = [](const auto& call) {
+    try {
+      call();
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  const support::temporary_folder host;
+  const auto copy = [&](const std::string& path, const ExtractOptions& options) {
+    return message([&] { detail::extract(guest, path, host.path, options); });
+  };
+  const std::vector<std::string> messages{
+      copy("/large", {.max_bytes = 4}),
+      copy("/many/" + name, {.max_entries = 0}),
+      copy("/many/" + name, {.max_path_bytes = 1}),
+      copy("/srv/" + long_name, {}),
+      copy("/" + name, {}),
+      copy(name, {}),
+      copy("/many/" + name + "/..", {}),
+      message([&] { detail::read_small(guest, "/large/" + name, 4); }),
+      message([&] { detail::read_small(guest, "/many/" + name); }),
+  };
+  for (const auto& each : messages) {
+    BOOST_TEST(has(each, R"(\x1b[2J)"), each);
+    BOOST_TEST(each.find('\x1b') == std::string::npos);
+  }
+}
+
 // Regression: such a name, or a second file of the same one, ended the whole copy.
 BOOST_FIXTURE_TEST_CASE(one_name_that_the_host_cannot_make_lost_the_whole_copy, pretended) {
   const std::string long_name(300, 'n');  // not even with the smallest characters

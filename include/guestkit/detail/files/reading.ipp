@@ -43,7 +43,7 @@ GUESTKIT_INLINE buffer read_part(guest_actions& g, const std::string& path, std:
   const auto count = std::min<std::uint64_t>(wanted, pread_most);
   buffer part = g.pread(path, static_cast<int>(count), static_cast<std::int64_t>(at));
   if (part.size() > count)
-    throw Error("pread", path + ": the appliance answers with more than was asked for", EPROTO);
+    throw Error("pread", shown(path) + ": the appliance answers with more than was asked for", EPROTO);
   return part;
 }
 
@@ -51,7 +51,8 @@ GUESTKIT_INLINE std::string link_target(guest_actions& g, const std::string& dir
                                         const std::string& name) {
   auto targets = g.readlinklist(directory, string_list{name});
   if (targets.empty())
-    throw Error("readlinklist", joined(directory, name) + ": the appliance answers without a target", EPROTO);
+    throw Error("readlinklist", shown(joined(directory, name)) + ": the appliance answers without a target",
+                EPROTO);
   return std::move(targets.front());
 }
 
@@ -62,11 +63,12 @@ GUESTKIT_INLINE std::string read_small(guest_actions& g, const std::string& path
 GUESTKIT_INLINE std::string read_small(guest_actions& g, const std::string& path, const StatNS& status,
                                        std::size_t limit) {
   if (kind_of(status.st_mode) != FileKind::regular)
-    throw Error("read_small", path + ": not a regular file", EINVAL);
+    throw Error("read_small", shown(path) + ": not a regular file", EINVAL);
   const auto size = static_cast<std::uint64_t>(status.st_size);
   if (size > limit)
     throw Error("read_small",
-                path + ": has " + std::to_string(size) + " bytes, more than " + std::to_string(limit), EFBIG);
+                shown(path) + ": has " + std::to_string(size) + " bytes, more than " + std::to_string(limit),
+                EFBIG);
   std::string bytes = {};
   bytes.reserve(std::min(static_cast<std::size_t>(size), pread_most));  // the rest may be a mere claim
   while (bytes.size() < size) {
@@ -90,7 +92,7 @@ GUESTKIT_INLINE void check_names(const std::string& directory, std::uint64_t siz
   const auto names = std::max<std::uint64_t>(most, few);
   if (size / name > names)
     throw Error("readdir",
-                printable(directory) + ": its names take " + std::to_string(size) + " bytes, more than the " +
+                shown(directory) + ": its names take " + std::to_string(size) + " bytes, more than the " +
                     std::to_string(name * names) + " that are read",
                 EFBIG);
 }
@@ -103,7 +105,7 @@ GUESTKIT_INLINE string_list unsorted_names_in(guest_actions& g, const std::strin
   auto entries = g.readdir(directory);
   // libguestfs takes a directory that cannot be read for one without entries.
   if (entries.empty())
-    throw Error("readdir", directory + ": not even \".\" can be read: the directory is damaged", EIO);
+    throw Error("readdir", shown(directory) + ": not even \".\" can be read: the directory is damaged", EIO);
   string_list names;
   for (auto& entry : entries)
     if (entry.name != "." && entry.name != "..") names.push_back(std::move(entry.name));
@@ -133,13 +135,14 @@ GUESTKIT_INLINE listing_limits::listing_limits(std::string op, std::string top, 
 
 GUESTKIT_INLINE void listing_limits::count_entries(std::size_t more) {
   if (more > entries_ - listed_)
-    throw Error(op_, top_ + ": more than " + std::to_string(entries_) + " entries", EFBIG);
+    throw Error(op_, shown(top_) + ": more than " + std::to_string(entries_) + " entries", EFBIG);
   listed_ += more;
 }
 
 GUESTKIT_INLINE void listing_limits::count_path_bytes(std::size_t more) {
   if (more > path_bytes_ - listed_path_bytes_)
-    throw Error(op_, top_ + ": the paths take more than " + std::to_string(path_bytes_) + " bytes", EFBIG);
+    throw Error(op_, shown(top_) + ": the paths take more than " + std::to_string(path_bytes_) + " bytes",
+                EFBIG);
   listed_path_bytes_ += more;
 }
 

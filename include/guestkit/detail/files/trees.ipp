@@ -127,17 +127,18 @@ class extraction {
       return std::move(done_);
     }
     const auto slash = path.rfind('/', end);
-    if (slash == std::string::npos) throw Error("extract", path + ": not an absolute path", EINVAL);
+    if (slash == std::string::npos) throw Error("extract", shown(path) + ": not an absolute path", EINVAL);
     const auto name = path.substr(slash + 1, end - slash);
     const auto parent = slash == 0 ? std::string("/") : path.substr(0, slash);
     const auto status = g_.lstatnslist(parent, string_list{name});
     if (status.empty() || status.front().st_ino == -1)
-      throw Error("extract", path + ": no such file", ENOENT);
+      throw Error("extract", shown(path) + ": no such file", ENOENT);
     GuestFile file{.path = joined(parent, name), .kind = kind_of(status.front().st_mode)};
     file.size = static_cast<std::uint64_t>(status.front().st_size);
     file.mode = static_cast<std::uint32_t>(status.front().st_mode) & 07777U;
     file.mtime = status.front().st_mtime_sec;
-    if (is_no_name(name)) throw Error("extract", path + ": its last part is not a name of a file", EINVAL);
+    if (is_no_name(name))
+      throw Error("extract", shown(path) + ": its last part is not a name of a file", EINVAL);
     whole_ = file.path;
     limits_.count_entries(1);
     if (file.kind == FileKind::symlink) {  // what it names is not in what is copied
@@ -154,7 +155,7 @@ class extraction {
   static constexpr auto most_depth = static_cast<std::size_t>(WalkOptions().max_depth);
 
   [[noreturn]] static void fail(const std::string& host_name) {
-    throw Error("extract", host_name + ": " + std::strerror(errno), errno);
+    throw Error("extract", shown(host_name) + ": " + std::strerror(errno), errno);
   }
 
   static bool is_no_name(const std::string& name) {
@@ -224,8 +225,8 @@ class extraction {
   void regular(const GuestFile& file, const std::string& name, const unique_fd& host) {
     if (file.size > options_.max_bytes - done_.bytes)
       throw Error("extract",
-                  file.path + ": more than " + std::to_string(options_.max_bytes) + " bytes in all", EFBIG,
-                  {Cause::too_large, "max_bytes permits more"});
+                  shown(file.path) + ": more than " + std::to_string(options_.max_bytes) + " bytes in all",
+                  EFBIG, {Cause::too_large, "max_bytes permits more"});
     const unique_fd made(
         ::openat(host.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (made.get() < 0) return not_made(file, name);

@@ -174,7 +174,7 @@ GUESTKIT_INLINE void linux_reader::check_others(const string_list& usr_like) {
   for (const auto& [mountpoint, device] : found_.system.mountpoints) {
     if (mountpoint == "/usr") usr = device;
     if (mountpoint == "/etc" || mountpoint.starts_with("/etc/"))
-      throw doubt{mountpoint + " is a filesystem of its own"};
+      throw doubt{printable(mountpoint) + " is a filesystem of its own"};
   }
   for (const auto& device : usr_like)
     if (device != usr) throw doubt{"a filesystem that looks like the /usr of another system"};

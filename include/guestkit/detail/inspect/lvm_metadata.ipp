@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "guestkit/detail/base/doubt.hpp"
+#include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/inspect/lvm_metadata.hpp"
 #include "guestkit/detail/inspect/untrusted_bytes.hpp"
@@ -146,7 +147,7 @@ inline void check_lvm_state(const lvm_section& thing, std::initializer_list<std:
 
 inline lvm_segment segment_in(const lvm_section& section) {
   if (const auto type = section.text("type"); type != "striped" && type != "linear")
-    throw doubt{"an LVM volume of the type " + type};
+    throw doubt{"an LVM volume of the type " + printable(type)};
   lvm_segment segment{.first_extent = section.number("start_extent"),
                       .extents = section.number("extent_count"),
                       .stripe_sectors = section.number("stripe_size")};

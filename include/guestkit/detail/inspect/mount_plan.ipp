@@ -47,7 +47,8 @@ GUESTKIT_INLINE std::optional<std::string> beginning_of(guest_actions& g, const 
         size = status.st_size;
       }))
     return std::nullopt;
-  if (kind_of(mode) != FileKind::regular) throw Error("read_small", path + ": not a regular file", EINVAL);
+  if (kind_of(mode) != FileKind::regular)
+    throw Error("read_small", shown(path) + ": not a regular file", EINVAL);
   std::string text;
   while (text.size() < limit && static_cast<std::int64_t>(text.size()) < size) {
     const auto part = read_part(g, path, text.size(), limit - text.size());
