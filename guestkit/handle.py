@@ -151,10 +151,10 @@ class Guestfs(_native.Handle):
             nbd+unix:///EXPORT?socket=PATH; "http", "https" and "ssh" for URLs of raw disks, read-only, which
             nbdkit then reads as long as the handle is open
         snapshot: a snapshot inside a qcow2 image, by name or id; it is copied into a private file
-        in_use: how to treat a disk that another program is writing to, according to QEMU's locks: "allow":
-            read it as it is at that moment, with a line in the log; "refuse": do not open it, and keep any
-            QEMU from starting to write to it while it is open here. Writing to a disk in use is always
-            refused
+        in_use: how to treat a disk that another program is writing to, according to QEMU's locks, or a device
+            that this host has mounted or uses in another way: "allow": read it as it is at that moment, with
+            a line in the log; "refuse": do not open it, and keep any QEMU from starting to write to it while
+            it is open here. Writing to a disk in use is always refused
         blocksize: the disk's sector size in bytes: 512 or 4096; None: from its partition table, else 512
         unpack: limits for unpacking a .gz, .xz, .zst, .bz2 or OVA into a private file, which is done if the
             disk is opened read-only and without a format. None: refuse packed disks. An OVA of several disks

@@ -9,7 +9,8 @@ import socket
 import struct
 import subprocess
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -805,6 +806,47 @@ def test_a_disk_in_use_is_not_written_to(g: Guestfs, tmp_path: Path, plain: Path
         with pytest.raises(Error, match="is in use: qemu-system-.* reads it, and does not allow others"):
             g.open_disk(plain, readonly=False, format="raw")
     g.open_disk(plain, readonly=False, format="raw")
+
+
+@contextmanager
+def as_device(disk: Path) -> Iterator[str]:
+    """Have a block device of this host hold what the file does."""
+    attach = ["losetup", "--find", "--show", str(disk)]
+    done = subprocess.run(attach, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no loop device: {done.stderr}")
+    device = done.stdout.strip()
+    try:
+        yield device
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a block device of a file")
+def test_a_device_that_the_host_has_mounted_was_opened_for_writing(
+    plain: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Regression: only QEMU's locks were asked, which neither mount nor LVM nor RAID takes."""
+    with as_device(plain) as device:
+        with Guestfs() as g:
+            assert not g.open_disk(device, readonly=False, format="raw").in_use
+        claimed = os.open(device, os.O_RDONLY | os.O_EXCL)  # as each of these does
+        try:
+            with Guestfs() as g:
+                wanted = f"{device}: is in use: this host has mounted it, .*; unmount it"
+                for options, cause in (
+                    ({"readonly": False, "format": "raw"}, "disk_locked"),
+                    ({"in_use": "refuse"}, "disk_in_use"),
+                ):
+                    with pytest.raises(Error, match=wanted) as caught:
+                        g.open_disk(device, **options)
+                    assert (caught.value.errno, caught.value.cause) == (errno.EBUSY, cause)
+                assert g.open_disk(device).in_use
+            assert "this host has mounted it" in caplog.text
+            assert probe(device).in_use
+        finally:
+            os.close(claimed)
+        assert not probe(device).in_use
 
 
 def test_who_refuses_disks_in_use_keeps_writers_out(

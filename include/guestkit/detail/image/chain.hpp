@@ -44,7 +44,7 @@ class image_chain {
   /// Opens the disk and every file that it refers to.
   ImageInfo open(const std::string& path, const std::optional<std::string>& format);
 
-  /// The files of the chain that others are writing to, and who they are, as a sentence for the log; "":
+  /// The files of the chain that others use, and who they are, as a sentence for the log; "":
   /// none.
   const std::string& in_use() const noexcept { return in_use_; }
   /// The disk.
@@ -79,7 +79,10 @@ class image_chain {
   /// Refuses what is no disk, or none that QEMU, libguestfs or guestkit can read.
   void refuse_what_cannot_be_read(const image_file& file, const ImageInfo& info, bool stated) const;
 
-  /// Refuses a file that others are writing to, or records it.
+  /// Who uses the file, in a way that this disk does not allow, and how; "": nobody.
+  std::string use_of(const image_file& file) const;
+
+  /// Refuses a file that others use, or records it.
   void look_for_users(const image_file& file);
 
   /// Opens the files that the image refers to, except for extents; returns them as fields of the image's

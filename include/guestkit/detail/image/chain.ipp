@@ -201,21 +201,29 @@ GUESTKIT_INLINE image_chain::opened image_chain::add(image_file file,
   return result;
 }
 
-GUESTKIT_INLINE void image_chain::look_for_users(const image_file& file) {
+GUESTKIT_INLINE std::string image_chain::use_of(const image_file& file) const {
+  if (is_claimed_by_host(file.descriptor()))
+    return "this host has mounted it, or uses it for LVM, RAID, swap or the like";
   const bool written = is_held(file.descriptor(), qemu_lock::writes);
   const bool is_top = path_.size() == 1;
-  if (!written && (readonly_ || !is_top || !is_held(file.descriptor(), qemu_lock::allows_no_writer))) return;
-  const auto user = user_of(file.status());
-  const auto does = user + (written ? " writes to it" : " reads it, and does not allow others to write");
+  if (!written && (readonly_ || !is_top || !is_held(file.descriptor(), qemu_lock::allows_no_writer)))
+    return "";
+  return user_of(file.status()) +
+         (written ? " writes to it" : " reads it, and does not allow others to write");
+}
+
+GUESTKIT_INLINE void image_chain::look_for_users(const image_file& file) {
+  const auto does = use_of(file);
+  if (does.empty()) return;
+  const std::string end_that = file.is_device()
+                                   ? "unmount it, shut its guest down, or end that in another way"
+                                   : "shut its guest down, or end that in another way";
   if (!readonly_)
-    file.refuse(
-        "is in use: " + does, EBUSY,
-        {Cause::disk_locked, "shut its guest down, or end that in another way, or open the disk read-only"});
+    file.refuse("is in use: " + does, EBUSY, {Cause::disk_locked, end_that + ", or open the disk read-only"});
   if (locks_)
     file.refuse("is in use: " + does, EBUSY,
                 {Cause::disk_in_use,
-                 "shut its guest down, or end that in another way; in_use=allow opens it all "
-                 "the same, but what is read may be inconsistent"});
+                 end_that + "; in_use=allow opens it all the same, but what is read may be inconsistent"});
   in_use_ += (in_use_.empty() ? "" : "; ") + shown(file.path()) + ": " + does;
 }
 

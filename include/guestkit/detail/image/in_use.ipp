@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/base/text.hpp"
+#include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/image/in_use.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
@@ -24,6 +26,15 @@ GUESTKIT_INLINE bool is_held(int fd, qemu_lock byte) noexcept {
   lock.l_start = static_cast<off_t>(byte);
   lock.l_len = 1;
   return ::fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+GUESTKIT_INLINE bool is_claimed_by_host(int fd) noexcept {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0 || !S_ISBLK(status.st_mode)) return false;
+  // The kernel grants a device exclusively to one user, and refuses that if part of it is taken.
+  const auto path = "/proc/self/fd/" + std::to_string(fd);
+  const unique_fd claimed(::open(path.c_str(), O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC));
+  return claimed.get() < 0 && errno == EBUSY;
 }
 
 GUESTKIT_INLINE std::string user_of(const struct stat& file) {
