@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -214,9 +215,27 @@ def _mount_places(g: Guestfs, devices: Mapping[str, str], readonly: bool) -> Mou
             _check_place(g, path)
         if "," in device:
             reason = "a comma in its name would begin another option of mount(8)"
-            raise Error("mount_guest", f"{device}: {reason}", errno.EINVAL)
+            raise Error("mount_guest", f"{printable(device)}: {reason}", errno.EINVAL)
         (g.mount_ro if readonly else g.mount)(device, path)
+        if not readonly:
+            _check_writable(g, device, path)
     return Mounted(root=devices["/"], mountpoints=dict(sorted(devices.items())), system=None, failures=())
+
+
+def _check_writable(g: Guestfs, device: str, path: str) -> None:
+    """Refuse a filesystem that was mounted read-only instead, as ntfs-3g does without an error."""
+    if not g.statvfs(path)["flag"] & os.ST_RDONLY:
+        return
+    kind = g.vfs_type(device)
+    g.umount_all()
+    reason = f"{printable(device)}: can be mounted read-only alone"
+    if kind == "ntfs":
+        reason += ": Windows is hibernated, or was shut down with Fast Startup"
+        hint = "shut Windows down fully (no Fast Startup, no hibernation), or open the guest read-only"
+    else:
+        reason += f" ({printable(kind)})"
+        hint = "open the guest read-only; if the filesystem is damaged, its own program repairs it (fsck)"
+    raise Error("mount_guest", reason, errno.EROFS, hint=hint)
 
 
 def _check_place(g: Guestfs, path: str) -> None:

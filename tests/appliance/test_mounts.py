@@ -6,6 +6,7 @@ import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +121,26 @@ def test_fstab_may_name_a_root_that_is_not_there(caplog: pytest.LogCaptureFixtur
             assert g.read_file("/etc/hostname") == b"debian12\n"
         assert "/dev/sda1, where the system was found, is mounted instead" in caplog.text
         caplog.clear()
+
+
+def test_a_windows_with_fast_startup_was_opened_for_writing_read_only(tmp_path: Path) -> None:
+    """Regression: it was mounted "for writing", and the first write failed with a bare EROFS."""
+    disk = tmp_path / "disk.img"
+    with Guestfs() as g:
+        g.disk_create(disk, "raw", 64 << 20)
+        g.open_disk(disk, readonly=False, format="raw")
+        g.launch()
+        g.mkfs("ntfs", "/dev/sda")
+        for kind in ({"root": "/dev/sda"}, {"mounts": {"/": "sda"}}):
+            mount_guest(g, readonly=False, **kind)
+        g.write("/hiberfil.sys", b"hibr".ljust(4096, b"\0"))
+        for kind in ({"root": "/dev/sda"}, {"mounts": {"/": "sda"}}):
+            with pytest.raises(Error, match="read-only alone: Windows is hibernated") as caught:
+                mount_guest(g, readonly=False, **kind)
+            assert caught.value.errno == errno.EROFS
+            assert caught.value.hint.startswith("shut Windows down fully (no Fast Startup, no hibernation)")
+            assert g.mountpoints() == {}
+            mount_guest(g, **kind)
 
 
 @pytest.mark.full

@@ -1968,6 +1968,54 @@ BOOST_FIXTURE_TEST_CASE(a_chosen_root_is_read_as_one_that_was_found, pretended) 
   }
 }
 
+struct fallen_back : pretended_guest {
+  StatVFS statvfs(const std::string& path) override {
+    StatVFS status;
+    status.flag = readonly.contains(path) ? 4096 | 1 : 4096;
+    return status;
+  }
+  hashtable blkid(const std::string& device) override {
+    auto facts = pretended_guest::blkid(device);
+    facts["TYPE"] = type;
+    return facts;
+  }
+  std::set<std::string> readonly;
+  std::string type = "ext4";
+};
+
+// Regression: it was mounted "for writing", and the first write failed with a bare EROFS.
+BOOST_AUTO_TEST_CASE(a_windows_with_fast_startup_was_opened_for_writing_read_only) {
+  fallen_back guest;
+  guest.readonly = {"/"};
+  const auto error = [&](bool readonly) {
+    return error_of([&] { detail::mount_guest(guest, {.root = "/dev/sda1", .readonly = readonly}); });
+  };
+  BOOST_TEST(!error(true));
+  for (const std::string type : {"ntfs", "ext4"}) {
+    guest.type = type;
+    const auto refused = error(false);
+    BOOST_REQUIRE(refused);
+    BOOST_TEST(refused->error_number() == EROFS);
+    BOOST_TEST(refused->message().starts_with("/dev/sda1: can be mounted read-only alone"));
+    BOOST_TEST(has(refused->hint(), "shut Windows down fully") == (type == "ntfs"));
+    BOOST_TEST(guest.mounted.empty());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_filesystem_beside_the_root_that_is_read_only_is_told) {
+  fallen_back guest;
+  guest.parts = {"/dev/sda1", "/dev/sda2"};
+  guest.add({{"/etc/os-release", "-ID=debian\nVERSION_ID=12\n"},
+             {"/etc/fstab", "-UUID=uuid-of-sda2 /data ext4 defaults 0 2\n"},
+             {"/data", "d"}});
+  guest.readonly = {"/data"};
+  const auto mounted = detail::mount_guest(guest, {.root = "/dev/sda1", .readonly = false});
+  BOOST_REQUIRE_EQUAL(mounted.failures.size(), 1U);
+  BOOST_TEST(mounted.failures[0].message ==
+             "/dev/sda2: can be mounted read-only alone (ext4); it is mounted so on \"/data\"");
+  BOOST_TEST(mounted.mountpoints.size() == 2U);
+}
+
 // Regression: the directory cost the whole mount.
 BOOST_FIXTURE_TEST_CASE(too_many_names_in_a_directory_kept_a_chosen_root_from_being_mounted, pretended) {
   const MountOptions chosen{.root = "/dev/sda1"};

@@ -38,6 +38,10 @@ class guest_mounting {
     step("mounting");
     g_.umount_all();
     mount_at(g_, device, "/", options_.readonly);
+    if (const auto fault = options_.readonly ? std::nullopt : read_only_fault(g_, device, "/")) {
+      g_.umount_all();
+      throw Error(*fault);
+    }
     mounted_.root = device;
     mounted_.mountpoints = {{"/", device}};
   }

@@ -30,11 +30,15 @@ std::optional<path_fault> fault_of_mountpoint(guest_actions& g, const std::strin
 /// @param path  / or a path for which fault_of_mountpoint() finds no fault
 void mount_at(guest_actions& g, const std::string& device, const std::string& path, bool readonly);
 
+/// The error for a filesystem that was mounted there to be written, but is read-only; nothing if it can be
+/// written. Some drivers, such as ntfs-3g, fall back to that without an error.
+std::optional<Error> read_only_fault(guest_actions& g, const std::string& device, const std::string& path);
+
 /// Mounts the top level of a btrfs filesystem read-only at /, with every subvolume in its place.
 void mount_top(guest_actions& g, const std::string& device);
 
 /// Mounts at the guest's mountpoints, below the root, which must be mounted. Returns what is mounted now,
-/// without the root. The rest is listed in the failures.
+/// without the root. The rest is listed in the failures, and so is what is read-only against the wish.
 /// @param mountpoints  in mount order; unsafe ones are removed, the others become plain paths
 mountpoint_list mount_behind_root(guest_actions& g, mountpoint_list& mountpoints, bool readonly,
                                   std::vector<InspectFailure>& failures);

@@ -61,6 +61,29 @@ GUESTKIT_INLINE void mount_at(guest_actions& g, const std::string& device, const
   readonly ? g.mount_ro(device, path) : g.mount(device, path);
 }
 
+GUESTKIT_INLINE std::optional<Error> read_only_fault(guest_actions& g, const std::string& device,
+                                                     const std::string& path) {
+  constexpr std::int64_t readonly = 1;  // ST_RDONLY of the appliance's Linux
+  if ((g.statvfs(path).flag & readonly) == 0) return std::nullopt;
+  std::string type;
+  error_of([&] { type = g.blkid(device)["TYPE"]; });
+  const auto what = printable(device) + ": can be mounted read-only alone";
+  if (type.starts_with("ntfs"))
+    return Error("mount_guest", what + ": Windows is hibernated, or was shut down with Fast Startup", EROFS,
+                 {Cause::unknown,
+                  "shut Windows down fully (no Fast Startup, no hibernation), or open the guest read-only"});
+  return Error("mount_guest", what + (type.empty() ? "" : " (" + printable(type) + ")"), EROFS,
+               {Cause::unknown,
+                "open the guest read-only; if the filesystem is damaged, its own program repairs it (fsck)"});
+}
+
+inline InspectFailure failure_beside_root(const Error& read_only, const std::string& mountpoint) {
+  return {.part = "mountpoints",
+          .message = read_only.message() + "; it is mounted so on " + excerpt(mountpoint),
+          .op = read_only.op(),
+          .error_number = read_only.error_number()};
+}
+
 GUESTKIT_INLINE void mount_top(guest_actions& g, const std::string& device) {
   g.mount_options("ro,subvolid=" + std::to_string(layout::btrfs_top), device, "/");
 }
@@ -70,7 +93,7 @@ GUESTKIT_INLINE mountpoint_list mount_behind_root(guest_actions& g, mountpoint_l
   constexpr std::size_t most = 100;
   std::size_t count = 0;
   mountpoint_list kept, mounted;
-  few_failures refused(failures), beyond(failures);
+  few_failures refused(failures), beyond(failures), unwritable(failures);
   for (const auto& place : mountpoints) {
     const auto& mountpoint = place.first;
     const auto& device = place.second;
@@ -99,9 +122,12 @@ GUESTKIT_INLINE mountpoint_list mount_behind_root(guest_actions& g, mountpoint_l
       refused.add(std::move(failed));
     } else {
       mounted.push_back(kept.back());
+      const auto cannot = readonly ? std::nullopt : read_only_fault(g, device, kept.back().first);
+      if (cannot) unwritable.add(failure_beside_root(*cannot, mountpoint));
     }
   }
   for (auto* some : {&refused, &beyond}) some->add_rest("", " more filesystems are not mounted");
+  unwritable.add_rest("", " more filesystems are mounted read-only");
   mountpoints = std::move(kept);
   return mounted;
 }
