@@ -82,7 +82,11 @@ def remedy(cause: str | None, hint: str, disks: Sequence[str] = ()) -> str:
     """Return what to do, in the terms of the command line; "" if guestkit does not know."""
     if not hint:
         return ""
-    return _apart(disks) if cause == "path_appended" else REMEDIES.get(cause or "", hint)
+    if cause == "path_appended":
+        return _apart(disks)
+    if cause == "not_a_disk" and "format=" not in hint:  # a program that presents the disk in it
+        return hint
+    return REMEDIES.get(cause or "", hint)
 
 
 def joined(message: str, what_to_do: str) -> str:

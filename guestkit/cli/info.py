@@ -31,6 +31,9 @@ EXAMPLES = (
     "guestkit info --json overlay.qcow2",
 )
 
+#: What presents the disk in a file of that content.
+PRESENTED = {"ewf": "ewfmount", "ewf2": "ewfmount", "aff": "affuse"}
+
 _MEANS = {
     "backing": "backing file",
     "data": "file that holds the data",
@@ -103,10 +106,12 @@ def _facts(disk: str, info: ImageInfo) -> Iterator[Fact]:
             [printable(f"disk {each['name']!r}, {_size(each['size'])}") for each in inside.get("inside", [])]
             or [printable(inside.get("inside_error", "a disk, perhaps, that is compressed"))],
         )
+    elif info.content in PRESENTED:
+        yield "holds", [f"a disk, which {PRESENTED[info.content]} presents"]
     else:
         yield "virtual size", [_size(info.virtual_size)]
     yield "file size", [_size(info.file_size)]
-    if info.blocksize is not None and info.content not in PACKED:
+    if info.blocksize is not None and info.content not in (*PACKED, *PRESENTED):
         yield "sectors", [f"{info.blocksize} bytes"]
     for label, value in (("encryption", info.encryption), ("compression", info.compression)):
         if value:

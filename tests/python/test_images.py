@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from guestkit import Error, Guestfs, ImageInfo, probe
+from guestkit.cli import main
 from tests.images.encrypted import QUICK, patiently
 
 MIB = 1 << 20
@@ -304,6 +305,9 @@ FOREIGN = [
     (b"7z\xbc\xaf\x27\x1c\0", "7z"),
     (b"MSWIM\0\0\0\xd0", "wim"),
     (b"!<arch>\ndebian-binary   ", "ar"),
+    (b"EVF\x09\x0d\x0a\xff\0\1", "ewf"),
+    (b"EVF2\r\n\x81\0\2\1", "ewf2"),
+    (b"AFF10\r\n\0", "aff"),
 ]
 
 
@@ -314,7 +318,7 @@ def test_what_is_plainly_no_disk(tmp_path: Path, start: bytes, content: str) -> 
     path.write_bytes(start)
     assert probe(path).content == content
     with Guestfs() as g:
-        with pytest.raises(Error, match=f"{path}: is no disk but .*: ") as caught:
+        with pytest.raises(Error, match=f"{path}: is no disk but .*[:;] ") as caught:
             g.open_disk(path, unpack=None)
         assert caught.value.cause == "not_a_disk"
         assert (caught.value.hint == "") == ("unpack the disk that is in it" in caught.value.message)
@@ -329,6 +333,22 @@ def test_what_is_plainly_no_disk(tmp_path: Path, start: bytes, content: str) -> 
             disk[446:510] = b"\0\0\0\0\x83\0\0\0\1\0\0\0\7\0\0\0".ljust(64, b"\0")
         path.write_bytes(disk)
         assert probe(path).content == ("mbr" if sector == 510 else "gpt")
+
+
+@pytest.mark.parametrize(("start", "content"), FOREIGN[-3:])
+def test_who_had_a_forensic_image_was_told_to_state_that_it_is_raw(
+    tmp_path: Path, start: bytes, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = "affuse" if content == "aff" else "ewfmount"
+    path = tmp_path / "disk.E01"
+    path.write_bytes(start.ljust(4096, b"\xa5"))
+    with Guestfs() as g, pytest.raises(Error) as caught:
+        g.open_disk(path)
+    assert caught.value.hint == f"{program} presents the disk in it"
+    assert main(["inspect", str(path)]) == 1
+    assert capsys.readouterr().err.endswith(f"; {program} presents the disk in it\n")
+    assert main(["info", str(path)]) == 0
+    assert f"  holds           a disk, which {program} presents\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

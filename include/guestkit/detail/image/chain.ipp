@@ -144,6 +144,16 @@ GUESTKIT_INLINE void image_chain::enter(const image_file& file) {
   if (all_files_.insert(identity).second) file_size_ += file.size();
 }
 
+/// Says what the file is, and how to get at the disk that is meant.
+[[noreturn]] inline void refuse_foreign(const image_file& file, const foreign_kind& kind) {
+  const auto what = "is no disk but " + described(kind, file.read_some(0, 8192));
+  const std::string remedy(kind.remedy);
+  if (kind.what == foreign_kind::holds::a_disk) file.refuse(what, EINVAL, {Cause::not_a_disk, remedy});
+  const bool may_be_one = kind.what != foreign_kind::holds::several_files;
+  file.refuse(what + ": " + remedy, EINVAL,
+              {Cause::not_a_disk, may_be_one ? "if it is a disk after all, state format=raw" : ""});
+}
+
 GUESTKIT_INLINE void image_chain::refuse_what_cannot_be_read(const image_file& file, const ImageInfo& info,
                                                              bool stated) const {
   if (info.virtual_size > max_overlay_size)
@@ -161,12 +171,8 @@ GUESTKIT_INLINE void image_chain::refuse_what_cannot_be_read(const image_file& f
   if (info.format != "raw" && !info.encryption.empty())
     file.refuse("is encrypted by QEMU (" + info.encryption + "), which libguestfs cannot open", ENOTSUP,
                 {Cause::unknown, "decrypt it into another file by qemu-img: docs/keys.md has the command"});
-  if (const auto* kind = foreign_kind_of(info.content); !stated && kind != nullptr) {
-    const bool may_be_one = kind->what != foreign_kind::holds::several_files;
-    file.refuse(
-        "is no disk but " + described(*kind, file.read_some(0, 8192)) + ": " + std::string(kind->remedy),
-        EINVAL, {Cause::not_a_disk, may_be_one ? "if it is a disk after all, state format=raw" : ""});
-  }
+  if (const auto* kind = foreign_kind_of(info.content); !stated && kind != nullptr)
+    refuse_foreign(file, *kind);
 }
 
 GUESTKIT_INLINE image_chain::opened image_chain::add(image_file file,

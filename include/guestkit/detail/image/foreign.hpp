@@ -11,7 +11,8 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// The kind of a file that is not a disk.
 struct foreign_kind {
-  enum class holds { itself, something_packed, several_files };
+  /// a_disk: another program presents the disk that is in it.
+  enum class holds { itself, something_packed, several_files, a_disk };
 
   std::string_view content;  ///< as in ImageInfo::content
   std::string_view name;     ///< for a sentence

@@ -15,8 +15,9 @@ namespace foreign {
 using std::string_view_literals::operator""sv;
 
 inline constexpr auto packed = foreign_kind::holds::something_packed,
-                      archive = foreign_kind::holds::several_files;
+                      archive = foreign_kind::holds::several_files, disk = foreign_kind::holds::a_disk;
 inline constexpr std::string_view unpack = "unpack it", unpack_disk = "unpack the disk that is in it",
+                                  ewfmount = "ewfmount presents the disk in it",
                                   look = "look at it: it may be what a server answered in the disk's place";
 
 inline constexpr std::array kinds{
@@ -34,7 +35,9 @@ inline constexpr std::array kinds{
     foreign_kind{"ar", "an archive, such as a Debian package", unpack, packed},
     foreign_kind{"rpm", "an RPM package", unpack, packed},
     foreign_kind{"wim", "a Windows image (WIM), which holds files", "apply it to a disk"},
-    foreign_kind{"ewf", "a forensic image (EWF)", "ewfmount presents the disk in it"},
+    foreign_kind{"ewf", "a forensic image (EWF)", ewfmount, disk},
+    foreign_kind{"ewf2", "a forensic image (EWF2)", ewfmount, disk},
+    foreign_kind{"aff", "a forensic image (AFF)", "affuse presents the disk in it", disk},
     foreign_kind{"partclone", "an image of one partition that partclone made",
                  "partclone.restore writes it out"},
     foreign_kind{"pdf", "a PDF", "give the disk's own name"},
@@ -70,6 +73,8 @@ inline constexpr std::array file_marks{
     marks::mark{"rpm", 0, "\xed\xab\xee\xdb"sv},
     marks::mark{"wim", 0, "MSWIM\0\0\0"sv},
     marks::mark{"ewf", 0, "EVF\x09\x0d\x0a\xff\0"sv},
+    marks::mark{"ewf2", 0, "EVF2\r\n\x81\0"sv},
+    marks::mark{"aff", 0, "AFF10\r\n\0"sv},
     marks::mark{"partclone", 0, "partclone-image"sv},
     marks::mark{"pdf", 0, "%PDF-"sv},
     marks::mark{"png", 0, "\x89PNG\r\n\x1a\n"sv},
