@@ -332,7 +332,7 @@ GUESTKIT_INLINE sparse_file image_chain::describe_extents(const image_file& file
   std::string text =
       "# Disk DescriptorFile\nversion=1\n" + vmdk::identity(file) + "createType=\"" + info.subformat + "\"\n";
   for (const auto& extent : info.extents) {
-    if (extent.access != "RW" || extent.size == 0) continue;  // QEMU skips it
+    if (!vmdk::is_read(extent)) continue;
     const ImageReference reference = vmdk::reference_to(extent);
     auto part = find(file, reference);
     if (!readonly_ && path_.size() == 1) part = opened_to_write(part);

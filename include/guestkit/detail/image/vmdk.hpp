@@ -25,6 +25,9 @@ inline constexpr std::uint64_t sector = 512;
 /// The lines of a descriptor by which QEMU recognizes that a parent has changed.
 std::string identity(const image_file& file);
 
+/// Whether QEMU reads the extent, rather than skipping it.
+bool is_read(const ImageExtent& extent) noexcept;
+
 /// Unless it is flat, an extent's file is opened as VMDK again.
 ImageReference reference_to(const ImageExtent& extent);
 

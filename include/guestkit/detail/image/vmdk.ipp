@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <optional>
 #include <string_view>
@@ -134,6 +135,12 @@ inline std::optional<ImageExtent> read_extent(const image_file& file, std::strin
   return extent;
 }
 
+GUESTKIT_INLINE bool is_read(const ImageExtent& extent) noexcept {
+  constexpr std::array<std::string_view, 5> kinds{"FLAT", "SPARSE", "VMFS", "VMFSSPARSE", "SESPARSE"};
+  return extent.access == "RW" && extent.size != 0 &&
+         std::find(kinds.begin(), kinds.end(), extent.kind) != kinds.end();
+}
+
 GUESTKIT_INLINE ImageReference reference_to(const ImageExtent& extent) {
   const bool flat = extent.kind == "FLAT" || extent.kind == "VMFS";
   return {"extent", extent.name, flat ? "raw" : format};
@@ -164,7 +171,7 @@ inline void read_descriptor(const image_file& file, std::uint64_t at, ImageInfo&
               at + start);
       require(extent->size <= INT64_MAX - info.virtual_size, file, format, "the extents are too long",
               at + start);
-      if (extent->access == "RW" && extent->kind != "ZERO") info.virtual_size += extent->size;
+      if (is_read(*extent)) info.virtual_size += extent->size;
       info.references.push_back(reference_to(*extent));
       info.extents.push_back(*extent);
     }
