@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <functional>
@@ -130,22 +131,30 @@ inline void check_space(const char* op, const std::string& path, const private_f
                 {Cause::no_space, "set TMPDIR, or the handle's tmpdir, to a directory with more space"});
 }
 
+/// Names a few of the image's snapshots, for messages: it may have 65536, and its maker chose the names.
+inline std::string snapshots_of(const ImageInfo& info) {
+  constexpr std::size_t most = 10;
+  std::string known;
+  for (std::size_t i = 0; i < std::min(most, info.snapshots.size()); ++i)
+    known += (i == 0 ? "" : ", ") + in_quotes(info.snapshots[i].name);
+  return known + (info.snapshots.size() <= most ? "" : ", … (" + std::to_string(info.snapshots.size()) + ")");
+}
+
 GUESTKIT_INLINE std::uint64_t copy_snapshot(const char* op, const std::string& path, const ImageInfo& info,
                                             const std::string& name, const described_image& image,
                                             const private_file& target) {
   const ImageSnapshot* found = nullptr;
-  std::string known;
   for (const auto& snapshot : info.snapshots) {
-    known += (known.empty() ? "" : ", ") + in_quotes(snapshot.name);
     if (snapshot.name != name && snapshot.id != name) continue;
     if (found != nullptr)
       throw Error(op, shown(path) + ": more than one snapshot is called " + in_quotes(name), EINVAL);
     found = &snapshot;
   }
   if (found == nullptr)
-    throw Error(
-        op, shown(path) + ": has no snapshot " + in_quotes(name) + (known.empty() ? "" : ", but " + known),
-        ENOENT);
+    throw Error(op,
+                shown(path) + ": has no snapshot " + in_quotes(name) +
+                    (info.snapshots.empty() ? "" : ", but " + snapshots_of(info)),
+                ENOENT);
   if (info.format != "qcow2" || (found->id + found->name).find('\0') != std::string::npos)
     throw Error(op, shown(path) + ": the snapshot's name holds a NUL byte", EINVAL);
   const std::string which =
