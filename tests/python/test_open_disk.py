@@ -434,8 +434,10 @@ def test_a_snapshot_of_a_small_file_filled_the_disk(g: Guestfs, private: Path, t
 
 
 def test_a_disk_that_is_written_to(g: Guestfs, tmp_path: Path, plain: Path, secret: Path) -> None:
-    with pytest.raises(Error, match="needs its format stated: the guest of a raw disk"):
+    with pytest.raises(Error, match="needs its format stated: the guest of a raw disk") as caught:
         g.open_disk(plain, readonly=False)
+    assert caught.value.cause == "format_unstated"
+    assert caught.value.hint.startswith("state format=, from where you know it")
     image = overlay(tmp_path / "disk", plain)
     with pytest.raises(Error, match="refers to another file of this host"):
         g.open_disk(image, readonly=False, format="qcow2")
