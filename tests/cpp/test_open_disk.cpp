@@ -350,3 +350,70 @@ BOOST_FIXTURE_TEST_CASE(a_disk_in_use_is_read_with_a_warning_or_refused, Disks) 
                     std::to_string(::getpid()) + ") writes to it: what is read may be inconsistent\n";
   BOOST_TEST(output.end() == said);
 }
+
+// Regression: whoever opened a disk twice was told, after two failed launches, that another process writes.
+BOOST_FIXTURE_TEST_CASE(a_disk_that_was_added_twice_for_writing_blamed_another_process, Disks) {
+  const OpenDiskOptions writing{.readonly = false, .format = "raw"};
+  g.open_disk(base, writing);
+  const auto link = folder / "link";
+  fs::create_hard_link(base, link);
+  for (const auto& name : {base, link})
+    BOOST_TEST(refusal(name, writing) ==
+               name.string() + ": is a disk of this handle already, and is written to");
+  BOOST_TEST(refusal(base, {.format = "raw"}) == "");
+  Guestfs other{guestkit::HandleOptions{.environment = false}};
+  BOOST_CHECK_NO_THROW(other.open_disk(base, writing));
+}
+
+namespace {
+
+/// Makes a VMDK whose only extent is of that kind.
+void write_vmdk_of(const fs::path& path, const std::string& kind, const fs::path& extent) {
+  write_vmdk(path, "RW 2048 " + kind + " \"" + extent.string() + "\"" + (kind == "FLAT" ? " 0" : ""), 1);
+}
+
+}  // namespace
+
+// Regression: the kind is any 16 characters of the image's, and reached QEMU as a part of the descriptor.
+BOOST_FIXTURE_TEST_CASE(the_kind_of_a_vmdks_extent_was_text_from_the_image_for_qemu, Disks) {
+  const auto description = [&](const std::string& kind) {
+    write_vmdk_of(overlay, kind, base);
+    const OpenDiskOptions options{.format = "vmdk", .backing = backing::allow};
+    detail::image_chain chain("open_disk", options, false);
+    chain.open(overlay, "vmdk");
+    std::string text;
+    for (const auto& file : chain.release()) {
+      const auto start =
+          detail::image_file("open_disk", "/proc/self/fd/" + std::to_string(file.get())).read_some(0, 4096);
+      if (start.begins_with("# Disk DescriptorFile\nversion=1\nCID=12345678\n")) text = start.bytes();
+    }
+    return text;
+  };
+  BOOST_TEST(description("FLAT").find("RW 2048 FLAT ") != std::string::npos);
+  for (const std::string kind : {"/etc/passwd", "FLATX", "json:{}"}) {
+    BOOST_TEST(description(kind).find(kind) == std::string::npos);
+    BOOST_TEST(guestkit::probe(overlay).virtual_size == 0U);
+  }
+}
+
+// Regression: a message named all snapshots, of which a hostile image has 65536.
+BOOST_FIXTURE_TEST_CASE(the_name_of_a_missing_snapshot_made_a_message_of_megabytes, Disks) {
+  guestkit::ImageInfo info;
+  info.format = "qcow2";
+  for (int i = 0; i < 1000; ++i) info.snapshots.push_back({.name = std::to_string(i)});
+  const auto message = [&] {
+    const detail::private_file target(detail::scratch::beneath(folder.string()));
+    try {
+      detail::copy_snapshot("open_disk", "disk", info, "x", {.json = "{}", .inherited = {}, .file_size = 1},
+                            target);
+    } catch (const Error& e) {
+      return e.message();
+    }
+    return std::string();
+  };
+  const std::string ten =
+      R"(disk: has no snapshot "x", but "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")";
+  BOOST_TEST(message() == ten + ", … (1000)");
+  info.snapshots.resize(10);
+  BOOST_TEST(message() == ten);
+}

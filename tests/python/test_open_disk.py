@@ -327,7 +327,8 @@ def test_names_of_every_kind(
     os.rename(folder / "x", path)
     given: Any
     for given in (path, os.fsdecode(path), Path(os.fsdecode(path))):
-        g.open_disk(given, readonly=readonly, format="qcow2")
+        with nullcontext(g) if readonly else Guestfs() as handle:
+            handle.open_disk(given, readonly=readonly, format="qcow2")
     if readonly:
         assert read() == PLAIN
         top = overlay(tmp_path / "top", b"file:folder/" + os.path.basename(path), "qcow2")

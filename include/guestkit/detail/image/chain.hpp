@@ -2,8 +2,6 @@
 // to QEMU by format and descriptor. No name from an image reaches QEMU, and QEMU has no format to guess.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -51,6 +49,7 @@ class image_chain {
   const image_node& node() const noexcept { return node_; }
   /// The disk's own file.
   int descriptor() const noexcept { return files_.front().get(); }
+  file_identity identity() const noexcept { return identity_; }
   /// Every file that QEMU is to open; keep them open until it has.
   std::vector<unique_fd> release() noexcept { return std::move(files_); }
   /// The size of the files together, in bytes.
@@ -121,8 +120,9 @@ class image_chain {
   const std::size_t max_files_;
   std::string in_use_;
   std::filesystem::path beneath_;
-  std::vector<std::pair<dev_t, ino_t>> path_;    // from the disk to where we are
-  std::set<std::pair<dev_t, ino_t>> all_files_;  // each counts once in file_size_
+  file_identity identity_;             // of the disk's own file
+  std::vector<file_identity> path_;    // from the disk to where we are
+  std::set<file_identity> all_files_;  // each counts once in file_size_
   std::uint64_t file_size_ = 0;
   image_node node_;
   std::vector<unique_fd> files_;

@@ -124,7 +124,9 @@ GUESTKIT_INLINE std::string image_chain::path_of(int fd) const {
 
 GUESTKIT_INLINE ImageInfo image_chain::open(const std::string& path,
                                             const std::optional<std::string>& format) {
-  auto top = add(open_named(op_, path), format);
+  auto file = open_named(op_, path);
+  identity_ = file.identity();
+  auto top = add(std::move(file), format);
   node_ = std::move(top.node);
   top.info.in_use = !in_use_.empty();
   return std::move(top.info);
@@ -132,8 +134,7 @@ GUESTKIT_INLINE ImageInfo image_chain::open(const std::string& path,
 
 GUESTKIT_INLINE void image_chain::enter(const image_file& file) {
   constexpr std::size_t max_depth = 200;  // a backup tool's chain of a few months is this long
-  const auto& status = file.status();
-  const std::pair identity(status.st_dev, status.st_ino);
+  const auto identity = file.identity();
   if (std::find(path_.begin(), path_.end(), identity) != path_.end()) file.refuse("refers to itself", ELOOP);
   if (path_.size() == max_depth) file.refuse("its chain of backing files is longer than 200", ELOOP);
   if (files_.size() >= max_files_)

@@ -14,6 +14,7 @@
 #include "guestkit/detail/base/private_file.hpp"
 #include "guestkit/detail/base/scratch.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
+#include "guestkit/detail/image/file.hpp"
 #include "guestkit/generated/image_info.hpp"
 #include "guestkit/generated/options.hpp"
 #include "guestkit/open_disk_options.hpp"
@@ -24,6 +25,7 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 struct opened_disk {
   std::vector<unique_fd> files;
   std::shared_ptr<private_file> overlay;
+  std::optional<file_identity> written;  ///< the disk's own file, if the disk is written to
 };
 
 /// A checked disk: the arguments for add_drive, and the files to keep until the launch.

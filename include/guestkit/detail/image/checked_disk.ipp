@@ -126,6 +126,7 @@ GUESTKIT_INLINE checked_disk check_disk(const char* op, const std::string& path,
   else if (!blocksize)
     blocksize = sector_size_by_qemu(op, image, disk.info.virtual_size, directory);
   if (options.blocksize || blocksize == 4096) disk.options.blocksize = blocksize;
+  if (!options.readonly) disk.kept.written = chain.identity();
   disk.kept.files = chain.release();
   return disk;
 }

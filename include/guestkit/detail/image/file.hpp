@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/stat.h>
+#include <sys/types.h>
 
 #include <cstdint>
 #include <string>
@@ -36,6 +37,9 @@ class image_block : public with_numbers<image_block> {
   std::uint64_t offset_;
 };
 
+/// Tells whether two names are names of the same file or device.
+using file_identity = std::pair<dev_t, ino_t>;
+
 /// An open image. Every read is bounded by the caller and by the file's size. Every failure throws an Error
 /// that names the file.
 class image_file {
@@ -55,6 +59,10 @@ class image_file {
   const char* op() const noexcept { return op_; }
   std::uint64_t size() const noexcept { return size_; }
   const struct stat& status() const noexcept { return status_; }
+  /// A device may have several nodes, in different file systems.
+  file_identity identity() const noexcept {
+    return is_device() ? file_identity(status_.st_rdev, 0) : file_identity(status_.st_dev, status_.st_ino);
+  }
   bool is_device() const noexcept { return S_ISBLK(status_.st_mode); }
   int descriptor() const noexcept { return fd_.get(); }
   unique_fd release() noexcept { return std::move(fd_); }

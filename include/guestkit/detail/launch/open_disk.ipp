@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +21,18 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
+/// Refuses a disk that the machine writes to already: QEMU would lock itself out.
+inline void refuse_second_writer(machine& of, const char* op, const std::string& path,
+                                 const opened_disk& disk) {
+  of.forget_gone_disks();
+  const bool is_there = disk.written && std::ranges::any_of(of.additions, [&](const auto& each) {
+                          return each.written == disk.written;
+                        });
+  if (is_there)
+    throw Error(op, shown(path) + ": is a disk of this handle already, and is written to", EBUSY,
+                {Cause::unknown, "add it once"});
+}
+
 GUESTKIT_INLINE ImageInfo open_disk(std::shared_ptr<handle_state> state, const std::string& path,
                                     const OpenDiskOptions& options) {
   constexpr auto op = "open_disk";
@@ -30,6 +44,7 @@ GUESTKIT_INLINE ImageInfo open_disk(std::shared_ptr<handle_state> state, const s
     const auto cage =
         state->wishes.is_strict() ? std::optional(cage_program(state->wishes.appliance)) : std::nullopt;
     auto disk = check_disk(op, path, options, direct, directory, cage);
+    refuse_second_writer(state->machine, op, path, disk.kept);
     try {
       add_to_machine<void>(state, "add_drive", guestfs_add_drive_opts_argv, cstr(disk.filename),
                            disk.options);
@@ -46,6 +61,7 @@ GUESTKIT_INLINE ImageInfo open_disk(std::shared_ptr<handle_state> state, const s
     if (!disk.in_use.empty())
       log(*state, LogLevel::warning,
           std::string(op) + ": " + disk.in_use + ": what is read may be inconsistent");
+    state->machine.additions.back().written = disk.kept.written;
     for (const auto& file : disk.kept.files) state->machine.disk_files.push_back(file.get());
     state->machine.disks.push_back(std::make_shared<opened_disk>(std::move(disk.kept)));
     return std::move(disk.info);

@@ -15,6 +15,7 @@
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/base/scratch.hpp"
+#include "guestkit/detail/image/file.hpp"
 #include "guestkit/detail/turn/admission.hpp"
 #include "guestkit/generated/launch_info.hpp"
 
@@ -26,6 +27,7 @@ struct machine {
   struct addition {
     bool disk = false;  // the only additions that libguestfs forgets when an appliance ends
     std::function<bool(guestfs_h*)> repeat;
+    std::optional<file_identity> written = {};  // the file of a disk that is written to
   };
 
   void remember(addition given) {
