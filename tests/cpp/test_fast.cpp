@@ -206,3 +206,20 @@ BOOST_AUTO_TEST_CASE(of_several_systems_a_correction_says_of_which_one_it_is) {
   BOOST_TEST(corrections() == (string_list{of("/dev/sda1"), of("/dev/sda2")}),
              boost::test_tools::per_element());
 }
+
+// Regression: a disk with the same packages in many systems took more than a whole program is to have.
+BOOST_AUTO_TEST_CASE(the_packages_of_one_report_took_half_a_gigabyte) {
+  pretended_devices guest;
+  guest.add_root("");
+  std::string status = "-";
+  for (int i = 0; i < 60'000; ++i)
+    status += "Package: p" + std::to_string(i) + "\nStatus: install ok installed\nVersion: 1\n\n";
+  guest.add({{"/etc/os-release", "-ID=debian\nPRETTY_NAME=\"Debian\"\nVERSION_ID=12\n"},
+             {"/var/lib/dpkg/status", status}});
+  guest.partitions = {"/dev/sda1", "/dev/sda2", "/dev/sda3", "/dev/sda4"};
+  const auto systems = detail::inspect(guest, {}).operating_systems;
+  BOOST_REQUIRE_EQUAL(systems.size(), 4U);
+  for (std::size_t i = 0; i < 3; ++i) BOOST_TEST(systems[i].applications.size() == 60'000U);
+  BOOST_TEST(systems[3].applications.empty());
+  BOOST_TEST(has(text(systems[3].failures), "not read: those of the systems before take more than 64 MiB"));
+}
