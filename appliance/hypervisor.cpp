@@ -274,13 +274,13 @@ class Watch {
 };
 
 /// Starts a process that watches this one, which becomes QEMU. It is a grandchild, since QEMU reaps no
-/// children.
+/// children. Returns why it cannot be started; empty if it has been.
 /// @param follow  runs in the watcher; returns what went wrong
-bool start_watching(const std::function<string()>& follow) {
+string start_watching(const std::function<string()>& follow) {
   const unique_fd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
-  if (self.get() < 0) return false;
+  if (self.get() < 0) return string("QEMU cannot be watched (pidfd_open): ") + std::strerror(errno);
   const pid_t child = ::fork();
-  if (child < 0) return false;
+  if (child < 0) return string("no process can be started: ") + std::strerror(errno);
   if (child == 0) {
     if (const pid_t watcher = ::fork(); watcher != 0) ::_exit(watcher > 0 ? 0 : 1);
     if (const string fault = follow(); !fault.empty()) {
@@ -292,7 +292,7 @@ bool start_watching(const std::function<string()>& follow) {
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  return status == 0;
+  return status == 0 ? "" : "no process can be started";
 }
 
 /// The files of a template, open, so that QEMU gets the very ones that were checked.
@@ -336,7 +336,7 @@ string restore(const string& directory, const Words& recorded, const Words& give
       (kept.has_memory() && !inherit({kept.memory.get()})))
     return std::strerror(errno);
   const pid_t self = ::getpid();
-  const bool watched = start_watching([&] {
+  const string fault = start_watching([&] {
     const bool shared = kept.has_memory();
     const int state = kept.state.get();  // the same number in QEMU, whose command line names it
     // Only QEMU holds these ends, so the watcher notices when QEMU is gone.
@@ -344,7 +344,7 @@ string restore(const string& directory, const Words& recorded, const Words& give
     for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO}) ::close(descriptor);
     return Watch(self, qmp, port, state, shared, asked_by(launch)).follow();
   });
-  if (!watched) return "no process can be started";
+  if (!fault.empty()) return fault;
   say(string(warm::restoring));
   become(recorded.front(), arguments);
 }

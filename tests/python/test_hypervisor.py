@@ -113,7 +113,7 @@ def test_a_qemu_that_booted_after_all_had_the_templates_files_and_sockets_open(
 def test_a_qemu_whose_watcher_cannot_start_has_none_of_them_open_either(template: Template) -> None:
     standard, of_the_restore = 3, 6
     said, files = template.run(*MACHINE, most_files=standard + of_the_restore)
-    assert said == "guestkit: normal boot: no process can be started\n"
+    assert said == "guestkit: normal boot: QEMU cannot be watched (pidfd_open): Too many open files\n"
     assert files == []
 
 
