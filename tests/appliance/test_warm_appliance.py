@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from guestkit import Error, Guestfs, LaunchError, LaunchInfo, _native, _template, appliance
+from guestkit import Error, Event, Guestfs, LaunchError, LaunchInfo, _native, _template, appliance
 from guestkit.appliance import Appliance
 from guestkit.doctor import diagnose
 from tests.images.corpus import Part, _make
@@ -470,6 +470,21 @@ def test_with_a_spoilt_template_the_launch_still_works(copy: Path, disk: Path) -
         assert how(g).mode == "lean"
         assert "mem has changed" in how(g).reason
         assert g.list_devices() == ["/dev/sda"]
+
+
+def test_a_build_while_a_launch_waited_for_memory_took_its_appliance_away(copy: Path, disk: Path) -> None:
+    """Regression: "launch: set_cachedir: …/warm-1/probes: realpath: No such file or directory"."""
+
+    def renew(event: Event, _: int, text: str, __: object) -> None:
+        if text == "get_memsize":  # by which the launch knows what to wait for: it has chosen
+            shutil.rmtree(copy, ignore_errors=True)
+
+    with Guestfs(accel="tcg") as g:
+        g.add_drive(disk, format="raw", readonly=True)
+        g.set_event_callback(renew, Event.ENTER)
+        g.launch()
+        assert not copy.exists()
+        assert (how(g).mode, how(g).reason) == ("lean", "no template has been built")
 
 
 # ---- restores that fail

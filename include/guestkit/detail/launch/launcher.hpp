@@ -25,6 +25,7 @@ class launcher {
 
  private:
   // The steps that are not in choosing.hpp, covering.hpp and starting.hpp, in order.
+  ApplianceChoice choose();
   void advise(const ApplianceChoice& choice) const;
   void wait_for_memory(ApplianceMode mode);
   void limit_time();

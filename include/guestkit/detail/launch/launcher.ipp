@@ -56,6 +56,13 @@ class launch_clock {
   turns::whole_launch outer_;
 };
 
+/// Whether a part of what was chosen has been removed since.
+inline bool is_gone(const ApplianceChoice& choice) {
+  for (const auto* path : {&choice.directory, &choice.hypervisor, &choice.cache})
+    if (!path->empty() && ::access(path->c_str(), F_OK) != 0) return true;
+  return false;
+}
+
 GUESTKIT_INLINE void launcher::launch() {
   const turn mine(state_, "launch");
   begin_ = std::chrono::steady_clock::now();
@@ -69,9 +76,12 @@ GUESTKIT_INLINE void launcher::launch() {
   state_->output.console.clear();
   try {
     try_to_uncover_all(state_);
-    auto choice = choosing(state_, info_, [this] { end_if_over(); }).choose();
-    advise(choice);
+    auto choice = choose();
     wait_for_memory(choice.mode);
+    while (is_gone(choice)) {  // it was renewed meanwhile: guestkit appliance build
+      choice = choose();
+      wait_for_memory(choice.mode);
+    }
     limit_time();
     start_appliance(state_, choice, [&] {
       cover_settings(state_, choice);
@@ -95,6 +105,12 @@ GUESTKIT_INLINE void launcher::launch() {
   }
   note_sockets();
   note_success();
+}
+
+GUESTKIT_INLINE ApplianceChoice launcher::choose() {
+  auto choice = choosing(state_, info_, [this] { end_if_over(); }).choose();
+  advise(choice);
+  return choice;
 }
 
 GUESTKIT_INLINE void launcher::undo() noexcept {
