@@ -327,6 +327,8 @@ BOOST_FIXTURE_TEST_CASE(a_template_that_is_not_good_leaves_the_lean_appliance, T
   const auto day = std::chrono::hours(25);
   fs::last_write_time(place / "manifest", fs::file_time_type::clock::now() - day);
   BOOST_TEST(refused("older than a day"));
+  fs::last_write_time(place / "manifest", fs::file_time_type::clock::now() + day);
+  BOOST_TEST(refused("made later than now: the clock was set back"));
   ::chmod((place / "hypervisor").c_str(), 0600);
   BOOST_TEST(refused("nothing can be executed"));
   fs::resize_file(place / "mem", 3);

@@ -113,8 +113,10 @@ GUESTKIT_INLINE std::string template_fault(const std::string& directory) {
   struct stat s {};
   if (::stat((directory + "/manifest").c_str(), &s) != 0) return directory + "/manifest cannot be read";
   // Machines restored from one template share their kernel's address layout, so a template expires.
-  constexpr std::time_t day = 86400;
-  return std::time(nullptr) - s.st_mtim.tv_sec < day ? "" : "older than a day";
+  constexpr std::time_t minute = 60, day = 86400;  // what keeps the file may have a clock of its own
+  const std::time_t age = std::time(nullptr) - s.st_mtim.tv_sec;
+  if (age < -minute) return "made later than now: the clock was set back";
+  return age < day ? "" : "older than a day";
 }
 
 /// Whether a file begins like an ext2, ext3 or ext4 file system with a UUID.
