@@ -6,6 +6,7 @@
 #include <guestkit/detail/launch/appliance.hpp>
 #include <guestkit/detail/launch/kvm.hpp>
 #include <guestkit/detail/launch/landlock.hpp>
+#include <guestkit/detail/launch/private_directory.hpp>
 #include <guestkit/detail/launch/sandbox.hpp>
 #include <guestkit/detail/turn/memory.hpp>
 #include <guestkit/detail/turn/processors.hpp>
@@ -74,6 +75,17 @@ PyObject* template_reason(PyObject* lean) {
 PyObject* private_directory_fault(PyObject* directory) {
   return decoded(
       find_without_gil([path = path_of(directory)] { return detail::private_directory_fault(path); }));
+}
+
+PyObject* make_directory(PyObject* directory, int mode) {
+  return decoded(find_without_gil(
+      [=, path = path_of(directory)] { return detail::make_directory(path, static_cast<mode_t>(mode)); }));
+}
+
+PyObject* make_private_directory(PyObject* directory, int mode) {
+  return decoded(find_without_gil([=, path = path_of(directory)] {
+    return detail::make_private_directory(path, static_cast<mode_t>(mode));
+  }));
 }
 
 PyObject* unknown_rules(std::int64_t major, std::int64_t minor, std::int64_t release,

@@ -15,6 +15,8 @@ PyObject* appliance_caches();
 PyObject* appliance_fault(PyObject* directory);
 PyObject* template_reason(PyObject* lean);
 PyObject* private_directory_fault(PyObject* directory);
+PyObject* make_directory(PyObject* directory, int mode);
+PyObject* make_private_directory(PyObject* directory, int mode);
 PyObject* unknown_rules(std::int64_t major, std::int64_t minor, std::int64_t release,
                         const std::string& extra);
 PyObject* kvm_status(const std::string& qemu);

@@ -98,6 +98,8 @@ BOOST_PYTHON_MODULE(_native) {
   bp::def("appliance_memory", function(&appliance_memory));
   bp::def("available_processors", function(&available_processors));
   bp::def("private_directory_fault", function(&private_directory_fault));
+  bp::def("make_directory", function(&make_directory));
+  bp::def("make_private_directory", function(&make_private_directory));
   bp::def("gil_seconds", function(&gil_seconds));
 
   try {

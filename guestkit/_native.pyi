@@ -79,6 +79,18 @@ def available_processors() -> int:
 def private_directory_fault(directory: StrOrBytesPath) -> str:
     """Tell why what lies in a directory must not be trusted: others than this user and root can change it."""
 
+def make_directory(directory: StrOrBytesPath, mode: int) -> str:
+    """Create the directory and missing parents with that mode; return why that fails, "" if it is there.
+
+    In another user's directory nothing is made: root's would keep that user from making their own.
+    """
+
+def make_private_directory(directory: StrOrBytesPath, mode: int) -> str:
+    """Do the same, and return why the directory must not be used, such as that another user could change it.
+
+    Where it must not, nothing that was made for it is left.
+    """
+
 def gil_seconds(rounds: int) -> float:
     """Measure what releasing the GIL and taking it back takes, for benchmarks/calls.py."""
 

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guestkit import __version__, _initrd, _kernel_image, _native
-from guestkit._private import make_private
 from guestkit._programs import LOST, Program
 from guestkit._system import hint
 from guestkit._template import NotEmulated, build_template, hypervisor_file, machine_command
@@ -258,7 +257,7 @@ def _writable(directory: Path, mode: int) -> Path:
 
     Raises ApplianceError if another user could change it.
     """
-    if fault := make_private(directory, mode):
+    if fault := _native.make_private_directory(directory, mode):
         raise _error(fault)
     return directory
 

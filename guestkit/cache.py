@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 from guestkit import _native
 from guestkit._aside import new_file
 from guestkit._identity import Unidentified, identify
-from guestkit._private import make_private
 from guestkit._text import printable
 from guestkit.disks import PlainDisk
 from guestkit.errors import Error
@@ -128,7 +127,7 @@ class _Store:
     """A directory of results. Any number of processes may use it at once: files only appear and go whole."""
 
     def __init__(self, directory: Path) -> None:
-        fault = make_private(directory, 0o700)
+        fault = _native.make_private_directory(directory, 0o700)
         seen = None if fault else directory.stat()
         if seen is not None and (seen.st_uid != os.geteuid() or seen.st_mode & 0o077):
             fault = f"{directory} is not a directory of this user alone (chmod 700 repairs its mode)"

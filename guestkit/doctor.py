@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from guestkit import _native, appliance
-from guestkit._private import private_fault
 from guestkit._system import install_command
 from guestkit._template import hypervisor_file
 from guestkit.errors import Error, said
@@ -275,7 +274,7 @@ def _places(g: Guestfs) -> Iterator[Finding]:
         remedy = f"sudo rm -r {shlex.quote(str(own))}"
         yield Finding(name="libguestfs' cache", level="error", message=message, remedy=remedy)
     for cache in appliance.search_path():
-        if os.path.exists(cache) and (fault := private_fault(cache)):
+        if os.path.exists(cache) and (fault := _native.private_directory_fault(cache)):
             own_one = cache.stat().st_uid == os.geteuid() and not cache.is_symlink()
             remedy = f"chmod 700 {shlex.quote(str(cache))}" if own_one else ""
             yield Finding(name="guestkit's cache", level="warning", message=fault, remedy=remedy)

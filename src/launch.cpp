@@ -15,5 +15,6 @@
 #include "guestkit/detail/launch/launch_error.ipp"
 #include "guestkit/detail/launch/launcher.ipp"
 #include "guestkit/detail/launch/open_disk.ipp"
+#include "guestkit/detail/launch/private_directory.ipp"
 #include "guestkit/detail/launch/sandbox.ipp"
 #include "guestkit/detail/launch/starting.ipp"

@@ -13,6 +13,8 @@
 #include <fstream>
 #include <functional>
 #include <guestkit/detail/launch/appliance.hpp>
+#include <guestkit/detail/launch/kept_verdicts.hpp>
+#include <guestkit/detail/launch/private_directory.hpp>
 #include <map>
 #include <optional>
 #include <string>
@@ -102,7 +104,41 @@ BOOST_FIXTURE_TEST_CASE(what_others_can_write_is_refused, Cache) {
   BOOST_TEST(refused("of this user alone"));
   ::chmod(folder.c_str(), 0700);
   ::chmod(cache.c_str(), 0777);
-  BOOST_TEST(refused("can be written by other users"));
+  BOOST_TEST(refused(cache.string() + " can be written by other users (chmod go-w repairs its mode)"));
+}
+
+// Regression: the first launch made the user's cache for all in the group, and the build then refused it.
+BOOST_FIXTURE_TEST_CASE(a_launch_made_the_users_cache_as_the_umask_would_have_it, support::temporary_folder) {
+  const auto cache = path / ".cache", place = cache / "guestkit" / "appliance";
+  const mode_t before = ::umask(002);
+  kept_verdicts(place).keep("kvm-works", "key", "yes");
+  ::umask(before);
+  BOOST_TEST(kept_verdicts(place).find("kvm-works", "key") == "yes");
+  for (const auto& directory : {cache, cache / "guestkit", place})
+    BOOST_TEST((fs::status(directory).permissions() == fs::perms::owner_all), directory);
+  BOOST_TEST(make_private_directory(place, 0700) == "");
+}
+
+// Regression: after `sudo -E`, a user could no longer make what is to be in ~/.cache.
+BOOST_FIXTURE_TEST_CASE(a_launch_by_root_left_directories_in_the_users_home, support::temporary_folder,
+                        WHERE_ROOT) {
+  BOOST_REQUIRE(::chown(path.c_str(), 12345, 12345) == 0);
+  const auto place = path / ".cache" / "guestkit" / "appliance";
+  kept_verdicts(place).keep("kvm-works", "key", "yes");
+  BOOST_TEST(fs::is_empty(path));
+  for (const auto make : {make_directory, make_private_directory})
+    BOOST_TEST(make(place, 0700) == path.string() + " belongs to another user");
+  BOOST_TEST(fs::is_empty(path));
+}
+
+BOOST_FIXTURE_TEST_CASE(what_was_made_for_a_directory_that_others_can_replace_is_removed,
+                        support::temporary_folder) {
+  ::chmod(path.c_str(), 0770);
+  BOOST_TEST(make_private_directory(path / "a" / "b", 0700).starts_with(path.string() + " can be written"));
+  BOOST_TEST(fs::is_empty(path));
+  std::ofstream(path / "file") << "content";
+  BOOST_TEST(make_directory(path / "file" / "b", 0700) ==
+             (path / "file" / "b").string() + " cannot be made: File exists");
 }
 
 namespace {

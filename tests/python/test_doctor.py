@@ -166,28 +166,17 @@ def test_a_home_that_the_user_cannot_enter_is_as_none() -> None:
         assert answer.read() == "True warning True"
 
 
-def test_the_caches_directories_are_never_open_to_others(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    made = []
-    real = Path.mkdir
-
-    def mkdir(path: Path, mode: int = 0o777, **options: bool) -> None:
-        real(path, mode, **options)
-        made.append((path.name, path.stat().st_mode & 0o777))
-
-    monkeypatch.setattr(Path, "mkdir", mkdir)
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o002, 0o077])
+def test_the_caches_directories_are_not_open_to_others(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
     try:
-        appliance._writable(tmp_path / "everybody" / "cache", 0o755)
-        appliance._writable(tmp_path / "own" / "cache", 0o700)
-        os.umask(0o077)
-        appliance._writable(tmp_path / "umask" / "cache", 0o755)
+        for name, mode in (("everybody", 0o755), ("own", 0o700)):
+            appliance._writable(tmp_path / name / "cache", mode)
     finally:
         os.umask(before)
-    assert made[:4] == [("everybody", 0o755), ("cache", 0o755), ("own", 0o700), ("cache", 0o700)]
-    for folder in ("umask", "umask/cache"):
-        assert (tmp_path / folder).stat().st_mode & 0o777 == 0o755
+    for name, mode in (("everybody", 0o755), ("own", 0o700)):
+        for folder in (tmp_path / name, tmp_path / name / "cache"):
+            assert folder.stat().st_mode & 0o777 == mode
 
 
 def test_a_cache_that_others_may_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from guestkit.cli.shell.changing import mode_change
 from guestkit.cli.shell.completion import candidates
 from guestkit.cli.shell.helping import COMMANDS, manual, overview
 from guestkit.cli.shell.parsing import Unfinished, commands, quote, typed
-from guestkit.cli.shell.prompt import history
+from guestkit.cli.shell.prompt import history, history_file
 from guestkit.cli.shell.running import run_line
 from guestkit.cli.shell.session import Session
 from guestkit.cli.usage import UsageError
@@ -594,6 +594,32 @@ def test_where_no_history_can_be_kept_it_is_told(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert list(history(session).load_history_strings()) == []
     assert "what you type is not kept" in capsys.readouterr().err
+
+
+def test_the_history_made_directories_as_the_umask_would_have_them(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ".local" / "state"))
+    before = os.umask(0o002)
+    try:
+        history(session)
+    finally:
+        os.umask(before)
+    for folder in history_file().relative_to(tmp_path).parents[:-1]:
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_shell_of_root_left_directories_in_the_users_home(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 12345, -1)
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / ".local" / "state"))
+    assert list(history(session).load_history_strings()) == []
+    assert f"what you type is not kept: {home} belongs to another user" in capsys.readouterr().err
+    assert list(home.iterdir()) == []
 
 
 # ---- the command

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from types import FrameType
 
+from guestkit import _native
 from guestkit._extras import missing
 from guestkit.cli.shell.actions import takes_key
 from guestkit.cli.shell.command import Leave
@@ -112,7 +113,8 @@ def history(session: Session) -> History:
     """Return what was typed before. Where it cannot be kept, it is told, and kept for this time only."""
     try:
         path = history_file()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if fault := _native.make_directory(path.parent, 0o700):
+            raise OSError(fault)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         os.chmod(path, 0o600)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory

@@ -18,10 +18,6 @@ std::string template_fault(const std::string& directory);
 /// is, or if libguestfs would build its own. libguestfs crashes on a root image that is empty or has no UUID.
 std::string damaged_appliance(const std::string& search_path);
 
-/// Why the contents of a directory must not be trusted; empty if they may. A trusted directory belongs to
-/// this user alone, or to root (then others may read it), and no other user can replace it.
-std::string private_directory_fault(const std::string& path);
-
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 
 #ifndef GUESTKIT_COMPILED

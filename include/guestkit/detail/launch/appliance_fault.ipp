@@ -9,45 +9,17 @@
 #include <cstdint>
 #include <cstring>
 #include <ctime>
-#include <filesystem>
 #include <set>
 #include <string>
 #include <string_view>
-#include <system_error>
 
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/launch/appliance_fault.hpp"
+#include "guestkit/detail/launch/private_directory.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
-
-/// Why other users can replace a directory with something else; empty if they cannot.
-inline std::string parents_fault(const std::string& path) {
-  std::error_code error;
-  auto parent = std::filesystem::canonical(path, error);
-  if (error) return path + ": " + error.message();
-  while (parent.has_relative_path()) {  // until it is /
-    parent = parent.parent_path();
-    struct stat s {};
-    if (::stat(parent.c_str(), &s) != 0) return parent.native() + ": " + std::strerror(errno);
-    if ((s.st_uid != 0 && s.st_uid != ::geteuid()) || ((s.st_mode & 022) != 0 && (s.st_mode & S_ISVTX) == 0))
-      return parent.native() + " can be written by other users";
-  }
-  return "";
-}
-
-GUESTKIT_INLINE std::string private_directory_fault(const std::string& path) {
-  struct stat s {};
-  if (::lstat(path.c_str(), &s) != 0) return path + ": " + std::strerror(errno);
-  const bool own = s.st_uid == ::geteuid();
-  const mode_t forbidden = s.st_uid == 0 ? 022 : 077;
-  if (!S_ISDIR(s.st_mode) || (!own && s.st_uid != 0) || (s.st_mode & forbidden) != 0)
-    return path + (s.st_uid == 0 && !own
-                       ? " is not a directory of root that only root can write"
-                       : " is not a directory of this user alone (chmod 700 repairs its mode)");
-  return parents_fault(path);
-}
 
 /// Why a file of the appliance must not be trusted: it is no plain file, or somebody else can write it.
 /// @param owner  of the appliance

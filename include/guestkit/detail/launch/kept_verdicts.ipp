@@ -8,13 +8,12 @@
 #include <cstdint>
 #include <cstdio>
 #include <ctime>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
 #include "guestkit/detail/launch/kept_verdicts.hpp"
+#include "guestkit/detail/launch/private_directory.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
@@ -40,8 +39,7 @@ GUESTKIT_INLINE std::string kept_verdicts::find(const char* name, const std::str
 GUESTKIT_INLINE void kept_verdicts::keep(const char* name, const std::string& key,
                                          const std::string& text) const {
   if (folder_.empty()) return;
-  if (std::error_code failed; std::filesystem::create_directories(folder_, failed))
-    ::chmod(folder_.c_str(), 0700);
+  if (!make_directory(folder_, 0700).empty()) return;
   const std::string path = folder_ + '/' + name;
   std::string written = path + ".XXXXXX";
   const unique_fd file(::mkostemp(written.data(), O_CLOEXEC));
