@@ -12,4 +12,5 @@
 #include "guestkit/detail/turn/processors.ipp"
 #include "guestkit/detail/turn/programs.ipp"
 #include "guestkit/detail/turn/turns.ipp"
+#include "guestkit/detail/turn/waiting_line.ipp"
 #include "guestkit/detail/turn/watcher.ipp"

@@ -5,10 +5,14 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <future>
+#include <mutex>
+#include <semaphore>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support.hpp"
@@ -268,6 +272,81 @@ BOOST_AUTO_TEST_CASE(a_close_waited_for_ever_for_a_handle_that_serves_a_director
   turns.leave();
   BOOST_TEST(close());
   turns.end_close();
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(waiting)
+
+// Regression: whoever made one call after the other took the turn back each time before anybody else woke.
+BOOST_AUTO_TEST_CASE(a_thread_that_loops_over_calls_kept_all_others_from_the_handle, PATIENCE) {
+  constexpr int calls = 20;
+  Guestfs g({.environment = false});
+  std::atomic<int> asked{0}, had{0};
+  int overtaken = 0;
+  bool waits = false;
+  const auto subscription = g.set_event_callback(Event::enter, [&](const guestkit::EventMessage& event) {
+    if (std::exchange(waits, false) && event.text == "get_memsize") ++overtaken;
+    if (event.text == "get_smp") {
+      ++had;
+      return;
+    }
+    while (asked == had && had < calls) continue;
+    const auto end = std::chrono::steady_clock::now() + 1ms;  // for the other thread's last steps to the turn
+    while (std::chrono::steady_clock::now() < end) continue;
+    waits = had < calls;
+  });
+  std::thread other([&] {
+    for (int i = 0; i < calls; ++i) {
+      ++asked;
+      g.get_smp();
+    }
+  });
+  while (had < calls) g.get_memsize();
+  other.join();
+  BOOST_TEST(overtaken < 5);
+}
+
+BOOST_AUTO_TEST_CASE(threads_get_the_turn_in_the_order_in_which_they_came, PATIENCE) {
+  std::mutex mutex;
+  guestkit::detail::waiting_line line;
+  line.begin(1);
+  std::vector<int> order;
+  std::counting_semaphore<> in_line(0);
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 5; ++i) {
+    threads.emplace_back([&, i, said = false]() mutable {
+      std::unique_lock held(mutex);
+      line.wait(held, guestkit::no_limit, [&] {
+        if (!std::exchange(said, true)) in_line.release();
+        return false;
+      });
+      order.push_back(i);
+      line.wake_first();
+    });
+    in_line.acquire();
+  }
+  {
+    const std::lock_guard held(mutex);
+    line.end();
+    line.wake_first();
+    BOOST_TEST(!line.is_free());  // for whoever comes now
+  }
+  threads.clear();
+  BOOST_TEST(order == (std::vector{0, 1, 2, 3, 4}), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(who_no_longer_waits_for_the_turn_keeps_nobody_from_it, PATIENCE) {
+  guestkit::detail::turns turns;
+  turns.limits.queue = Seconds(0.01);
+  turns.take_turn("first");
+  const auto take = [&] {
+    turns.take_turn("other");
+    turns.leave();
+  };
+  for (int i = 0; i < 2; ++i) BOOST_CHECK_THROW(std::async(std::launch::async, take).get(), CallTimeout);
+  turns.leave();
+  BOOST_CHECK_NO_THROW(std::async(std::launch::async, take).get());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -25,6 +25,7 @@
 #include "guestkit/detail/turn/call_clock.hpp"
 #include "guestkit/detail/turn/forced_end.hpp"
 #include "guestkit/detail/turn/programs.hpp"
+#include "guestkit/detail/turn/waiting_line.hpp"
 #include "guestkit/detail/turn/watcher.hpp"
 #include "guestkit/error.hpp"
 #include "guestkit/limits.hpp"
@@ -36,8 +37,9 @@ CallTimeout waited_too_long(const char* op, Seconds limit);
 
 /// The turns of one handle: one thread has the turn, the others wait for theirs. Threads: any.
 ///
-/// Its members have no mutex of their own, since its own guards them: the clock of the running call, the end
-/// by force, and the thread that brings this about, which runs once a call has a limit or is to be stopped.
+/// Its members have no mutex of their own, since its own guards them: the line of the threads, the running
+/// call with its clock, the end by force, and the thread that brings this about, which runs once a call has a
+/// limit or is to be stopped.
 class turns {
  public:
   turns() = default;
@@ -174,11 +176,13 @@ class turns {
   [[noreturn]] void refuse_while_serving(const char* op) const;
   void refuse_if_over(const char* op, bool killed_too = true) const;
 
-  bool is(call_kind kind) const noexcept { return op_ != nullptr && kind_ == kind; }
-  bool is_launching() const noexcept { return is(call_kind::launch) || inner_launch_; }
-  void begin_serving() noexcept;
-  void begin_inner_launch(named_limit limit);
+  bool is(call_kind kind) const noexcept { return running_ && running_->kind == kind; }
+  bool is_launching() const noexcept { return is(call_kind::launch) || (running_ && running_->launch); }
+  bool is_in_part() const noexcept { return running_ && running_->clock.is_in_part(); }
+  void begin_call(const action& op);
+  void begin_inner_launch();
   void end_inner_launch() noexcept;
+  named_limit limit_of_launch() const;
   running_call call() const;
 
   /// Has the call stopped when its time is over. Throws Error if the thread for that cannot be started.
@@ -194,31 +198,32 @@ class turns {
     long long since;  // of the enclosing call
   };
 
+  /// The outermost call of a turn.
+  struct outermost_call {
+    outermost_call(const action& of, unsigned its_depth)
+        : op(of.name), kind(of.kind), depth(its_depth), since(of.may_run_programs ? ticks_now() : 0) {}
+
+    const char* op;
+    call_kind kind;
+    unsigned depth;   // how deeply it is nested in its turn
+    long long since;  // its programs are younger, in ticks; 0: it starts none
+    call_clock clock;
+    std::optional<inner_launch> launch;
+  };
+
   mutable std::mutex mutex_;         // guards all that follows
-  std::condition_variable changed_;  // a turn, a call or the handle has ended
+  std::condition_variable changed_;  // for a close: a call or the handle has ended, or a directory is served
   std::atomic<int> inside_{0};       // how many calls, including those waiting for their turn
+  waiting_line line_;
+  std::optional<outermost_call> running_;
+  std::string served_at_;  // where mount_local_run() serves
 
-  // The turn
-  pid_t owner_ = 0;         // the thread that has it
-  std::uint64_t turn_ = 0;  // its number
-  unsigned depth_ = 0;      // how deeply the owner's calls are nested in callbacks
-
-  // The outermost call of the turn
-  const char* op_ = nullptr;
-  call_kind kind_ = call_kind::ordinary;
-  unsigned op_depth_ = 0;
-  call_clock clock_;
-  bool serving_ = false;   // it is mount_local_run()
-  std::string served_at_;  // where that serves
-
-  // Its programs
-  long long since_ = 0;          // those are younger, in ticks; 0: it starts none
-  std::string hypervisor_;       // what it starts as QEMU
+  // The hypervisor
+  std::string hypervisor_;       // what is started as QEMU
   std::string hypervisor_name_;  // by which that is found
 
-  // The launch that it is, or that is inside it
+  // The launch that the running call is, or that is inside it
   whole_launch launch_;
-  std::optional<inner_launch> inner_launch_;
   std::uint64_t callbacks_begun_ = 0;  // in all launches
 
   // The end of the call, and of the handle

@@ -37,23 +37,12 @@ GUESTKIT_INLINE void turns::take_turn(const char* op) {
 GUESTKIT_INLINE void turns::enter(const action& op) {
   lock held(mutex_);
   take_turn(held, op.name);
-  const bool is_outermost = op_ == nullptr;
-  if (!is_outermost && (!op.is(call_kind::launch) || is_launching())) return;
-  if (is_outermost) {
-    op_ = op.name;
-    kind_ = op.kind;
-    op_depth_ = depth_;
-    since_ = op.may_run_programs ? ticks_now() : 0;
-  }
-  const named_limit launch{launch_limit().value_or(no_limit), "launch_timeout", Cause::launch_timeout};
-  if (!is_outermost)
-    begin_inner_launch(launch);
-  else if (op.is(call_kind::launch))
-    clock_.begin(launch, launch_.began);
-  else if (op.is(call_kind::serve))
-    begin_serving();
+  if (!running_)
+    begin_call(op);
+  else if (op.is(call_kind::launch) && !is_launching())
+    begin_inner_launch();
   else
-    clock_.begin({limits.call, "call_timeout", Cause::call_timeout});
+    return;
   try {
     keep_time();
   } catch (...) {
@@ -82,47 +71,48 @@ GUESTKIT_INLINE void turns::off_the_clock(const std::function<void()>& wait) {
   std::optional<clock::duration> left;
   {
     const lock held(mutex_);
-    left = clock_.pause();
+    if (running_) left = running_->clock.pause();
   }
   const auto begin = clock::now();
   wait();
   const lock held(mutex_);
   if (launch_.began) *launch_.began += clock::now() - begin;
-  if (!left) return;
-  clock_.resume(*left);
+  if (!left || !running_) return;
+  running_->clock.resume(*left);
   keep_time();
 }
 
 GUESTKIT_INLINE void turns::count_too(Seconds spent) {
   const lock held(mutex_);
-  clock_.count_too(spent);
+  if (!running_) return;
+  running_->clock.count_too(spent);
   keep_time();
 }
 
 /// Returns whether it has a limit of its own.
 GUESTKIT_INLINE bool turns::begin_part(double share) {
   const lock held(mutex_);
-  if (end_.has_begun() || !clock_.begin_part(share)) return false;
+  if (end_.has_begun() || !running_ || !running_->clock.begin_part(share)) return false;
   keep_time();
   return true;
 }
 
 GUESTKIT_INLINE turns::part_end turns::end_part(bool has_limit) noexcept {
   const lock held(mutex_);
-  if (!has_limit) return {.goes_on = !end_.is_killed() && (clock_.is_in_part() || !end_.has_begun())};
+  if (!has_limit) return {.goes_on = !end_.is_killed() && (is_in_part() || !end_.has_begun())};
   part_end end{.goes_on = !end_.is_killed() && !end_.is(forced_end::kind::cancelled)};
   if (end_.is(forced_end::kind::timed_out)) end.limit = end_.exceeded().time;
-  clock_.end_part();
+  running_->clock.end_part();
   if (end.goes_on)
     end_.forget();
   else
-    end_.exceeds(clock_.limit());
+    end_.exceeds(running_->clock.limit());
   return end;
 }
 
 GUESTKIT_INLINE bool turns::is_mine() const noexcept {
   const lock held(mutex_);
-  return owner_ == thread_id();
+  return line_.owner() == thread_id();
 }
 
 GUESTKIT_INLINE bool turns::is_open() const noexcept {
@@ -137,12 +127,12 @@ GUESTKIT_INLINE void turns::serves_at(const std::string& directory) {
 
 GUESTKIT_INLINE void turns::refuse_if_serving(const char* op) const {
   const lock held(mutex_);
-  if (serving_) refuse_while_serving(op);
+  if (is(call_kind::serve)) refuse_while_serving(op);
 }
 
 GUESTKIT_INLINE bool turns::is_serving() const noexcept {
   const lock held(mutex_);
-  return serving_;
+  return is(call_kind::serve);
 }
 
 GUESTKIT_INLINE bool turns::begin_close(const std::function<void()>& unmount) {
@@ -152,22 +142,21 @@ GUESTKIT_INLINE bool turns::begin_close(const std::function<void()>& unmount) {
     if (closed_) return false;
   }
   while (inside_ != 0) {
-    changed_.wait(held, [&] { return inside_ == 0 || serving_; });
-    if (!serving_) continue;
+    changed_.wait(held, [&] { return inside_ == 0 || is(call_kind::serve); });
+    if (!is(call_kind::serve)) continue;
     held.unlock();
     unmount();
     held.lock();
-    if (changed_.wait_for(held, time_after_unmount, [&] { return !serving_; })) continue;
+    if (changed_.wait_for(held, time_after_unmount, [&] { return !is(call_kind::serve); })) continue;
     closing_ = false;
     changed_.notify_all();
     throw Error("close", shown(served_at_) + ": the thread that serves it did not stop", ETIMEDOUT,
                 {Cause::unknown, "end the programs that use it, then close the handle again"});
   }
-  op_ = "close";
-  kind_ = call_kind::close;
-  owner_ = thread_id();
+  line_.begin(thread_id());
   end_.forget();
-  clock_.begin({limits.close, "close_timeout"});
+  running_.emplace(action("close"), line_.depth());
+  running_->clock.begin({limits.close, "close_timeout"});
   try {
     keep_time();
   } catch (const std::exception&) {  // no thread can be started: close without a limit
@@ -177,8 +166,8 @@ GUESTKIT_INLINE bool turns::begin_close(const std::function<void()>& unmount) {
 
 GUESTKIT_INLINE void turns::end_close() noexcept {
   const lock held(mutex_);
-  op_ = nullptr;
-  owner_ = 0;
+  running_.reset();
+  line_.end();
   closed_ = true;
   changed_.notify_all();
 }
@@ -207,7 +196,7 @@ GUESTKIT_INLINE void turns::launch_ends(whole_launch enclosing) noexcept {
 
 GUESTKIT_INLINE bool turns::is_launching_here() const noexcept {
   const lock held(mutex_);
-  return owner_ == thread_id() && launch_.began && is_launching();
+  return line_.owner() == thread_id() && launch_.began && is_launching();
 }
 
 GUESTKIT_INLINE void turns::callback_begins() noexcept {
@@ -230,8 +219,9 @@ GUESTKIT_INLINE void turns::expect_hypervisor(std::string file, std::string name
 
 GUESTKIT_INLINE void turns::cancel() {
   const lock held(mutex_);
-  if (owner_ == 0 || is(call_kind::close)) return;  // a close writes what the guest has not yet written
-  if (clock_.is_in_part() && end_.is(forced_end::kind::timed_out))  // of the part: now it is the whole call's
+  if (line_.owner() == 0) return;
+  if (is(call_kind::close)) return;  // which writes what the guest has not yet written
+  if (is_in_part() && end_.is(forced_end::kind::timed_out))  // of the part: now it is the whole call's
     end_.begin(forced_end::kind::cancelled,
                std::min(end_.kill_at(), clock::now() + to_clock(limits.cancel_grace)));
   if (end_.has_begun()) return;
@@ -248,11 +238,11 @@ GUESTKIT_INLINE void turns::terminate() {
   if (closed_) return;
   end_.note_kill("terminate() was called");
   kill_programs(programs_of(hypervisor_name_, call()));
-  if (op_ == nullptr) return;
+  if (!running_) return;
   end_.begin(forced_end::kind::terminated, {});
   try {
-    watcher_.look_at({}, op_);  // kill whatever is being started at this moment
-  } catch (const Error&) {      // no thread can be started
+    watcher_.look_at({}, running_->op);  // kill whatever is being started at this moment
+  } catch (const Error&) {               // no thread can be started
   }
 }
 
@@ -267,50 +257,57 @@ GUESTKIT_INLINE void turns::throw_if_stopped(const char* op, const std::string& 
   if (end_.has_begun() || end_.is_killed()) end_.fail(op, message, number, console);
 }
 
-GUESTKIT_INLINE void turns::begin_inner_launch(named_limit limit) {
-  inner_launch_ = inner_launch{depth_, since_};
-  if (since_ == 0) since_ = ticks_now();
-  clock_.begin_launch(limit, launch_.began.value_or(clock::now()));
+GUESTKIT_INLINE named_limit turns::limit_of_launch() const {
+  return {launch_limit().value_or(no_limit), "launch_timeout", Cause::launch_timeout};
+}
+
+GUESTKIT_INLINE void turns::begin_call(const action& op) {
+  auto& call = running_.emplace(op, line_.depth());
+  if (op.is(call_kind::launch)) {
+    call.clock.begin(limit_of_launch(), launch_.began);
+  } else if (op.is(call_kind::serve)) {  // without a limit: it lasts as long as the user wants
+    line_.wake_all();                    // to be refused
+    changed_.notify_all();
+  } else {
+    call.clock.begin({limits.call, "call_timeout", Cause::call_timeout});
+  }
+}
+
+GUESTKIT_INLINE void turns::begin_inner_launch() {
+  running_->launch = inner_launch{line_.depth(), running_->since};
+  if (running_->since == 0) running_->since = ticks_now();
+  running_->clock.begin_launch(limit_of_launch(), launch_.began.value_or(clock::now()));
 }
 
 GUESTKIT_INLINE void turns::end_inner_launch() noexcept {
-  since_ = inner_launch_->since;
-  inner_launch_.reset();
-  clock_.end_launch();
-}
-
-/// Without a limit: it lasts as long as the user wants. Those who wait for their turn are refused.
-GUESTKIT_INLINE void turns::begin_serving() noexcept {
-  serving_ = true;
-  changed_.notify_all();
+  running_->since = running_->launch->since;
+  running_->launch.reset();
+  running_->clock.end_launch();
 }
 
 GUESTKIT_INLINE void turns::take_turn(lock& held, const char* op) {
   refuse_if_over(op);
   count(+1);
   try {
-    if (const pid_t thread = thread_id(); owner_ != thread) {
+    if (const pid_t thread = thread_id(); line_.owner() != thread) {
       wait_for_turn(held, op);
       end_.refuse_if_killed(op);
-      owner_ = thread;
+      line_.begin(thread);
       end_.forget();
-      ++turn_;
     }
     if (end_.has_begun()) end_.fail(op, "", EINTR, {});
   } catch (...) {
     leave_locked();
     throw;
   }
-  ++depth_;
+  line_.take();
 }
 
 GUESTKIT_INLINE void turns::wait_for_turn(lock& held, const char* op) {
-  const auto free = [&] { return owner_ == 0 || serving_; };
-  if (limits.queue == no_limit)
-    changed_.wait(held, free);
-  else if (!changed_.wait_until(held, clock::now() + to_clock(limits.queue), free))
-    throw waited_too_long(op, limits.queue);
-  if (serving_) refuse_while_serving(op);
+  if (line_.is_free()) return;
+  const bool in_time = line_.wait(held, limits.queue, [this] { return is(call_kind::serve); });
+  if (is(call_kind::serve)) refuse_while_serving(op);
+  if (!in_time) throw waited_too_long(op, limits.queue);
 }
 
 GUESTKIT_INLINE void turns::refuse_while_serving(const char* op) const {
@@ -319,18 +316,18 @@ GUESTKIT_INLINE void turns::refuse_while_serving(const char* op) const {
 }
 
 GUESTKIT_INLINE void turns::leave_turn() noexcept {
-  if (inner_launch_ && inner_launch_->depth == depth_) end_inner_launch();
-  if (op_ != nullptr && op_depth_ == depth_) {
-    op_ = nullptr;
-    serving_ = false;
-    clock_.end();
-  }
-  if (--depth_ == 0) owner_ = 0;
+  const auto depth = line_.depth();
+  if (running_ && running_->depth == depth)
+    running_.reset();
+  else if (running_ && running_->launch && running_->launch->depth == depth)
+    end_inner_launch();
+  line_.leave();
   leave_locked();
 }
 
 GUESTKIT_INLINE void turns::leave_locked() noexcept {
   count(-1);
+  line_.wake_first();
   changed_.notify_all();
 }
 
@@ -340,27 +337,29 @@ GUESTKIT_INLINE void turns::count(int change) noexcept {
 }
 
 GUESTKIT_INLINE void turns::refuse_if_over(const char* op, bool killed_too) const {
-  const bool is_within = depth_ > 0 && owner_ == thread_id();  // a call that the close waits for
+  // The close waits for the call that this one is nested in.
+  const bool is_within = line_.depth() > 0 && line_.owner() == thread_id();
   if (closing_ && !is_within) throw HandleClosed(op, "the handle is closed", EBADF);
   if (killed_too) end_.refuse_if_killed(op);
 }
 
 GUESTKIT_INLINE running_call turns::call() const {
-  if (op_ == nullptr || since_ == 0) return {};
-  running_call running{owner_, since_, hypervisor_};
+  if (!running_ || running_->since == 0) return {};
+  running_call running{line_.owner(), running_->since, hypervisor_};
   if (launch_.began && is_launching() && launch_.callbacks == 0) running.spared = launch_.spared;
   return running;
 }
 
 GUESTKIT_INLINE void turns::keep_time() {
-  if (clock_.deadline()) watcher_.look_at(*clock_.deadline(), op_);
+  if (const auto& deadline = running_->clock.deadline()) watcher_.look_at(*deadline, running_->op);
 }
 
 /// What the watching thread does.
 GUESTKIT_INLINE std::optional<turns::clock::time_point> turns::enforce(lock& held) {
-  if (op_ == nullptr) return {};
+  if (!running_) return {};
   if (!end_.has_begun()) {
-    if (!clock_.deadline() || clock::now() < *clock_.deadline()) return clock_.deadline();
+    const auto& deadline = running_->clock.deadline();
+    if (!deadline || clock::now() < *deadline) return deadline;
     stop(forced_end::kind::timed_out);
   }
   press(held);
@@ -371,11 +370,11 @@ GUESTKIT_INLINE void turns::stop(forced_end::kind how) {
   const bool ends_appliance = is(call_kind::shut_down);  // which counts as launched no more
   const bool gentle = (launched || ends_appliance) && !is_launching() && !is(call_kind::close);
   auto grace = gentle ? limits.cancel_grace : Seconds(0);
-  const bool is_of_part = clock_.is_in_part() && how == forced_end::kind::timed_out;
+  const bool is_of_part = is_in_part() && how == forced_end::kind::timed_out;
   if (gentle && is_of_part) grace = std::max(grace, grace_of_part);
   const auto now = clock::now();
-  end_.begin(how, now + to_clock(grace), clock_.limit());
-  if (op_ != nullptr) watcher_.look_at(now, op_);
+  end_.begin(how, now + to_clock(grace), running_ ? running_->clock.limit() : named_limit{});
+  if (running_) watcher_.look_at(now, running_->op);
 }
 
 /// Cancels the running call, or, when its grace period is over, kills what it runs. The lock keeps the call
@@ -385,14 +384,14 @@ GUESTKIT_INLINE void turns::press(lock& held) {
     guestfs_user_cancel(h);
     return;
   }
-  const auto turn = turn_;
+  const auto turn = line_.number();
   const auto callbacks = callbacks_begun_;
   const auto name = hypervisor_name_;
   const auto running = call();
   held.unlock();  // reading /proc takes a moment
   const auto programs = programs_of(name, running);
   held.lock();
-  if (turn != turn_ || op_ == nullptr || !end_.has_begun()) return;
+  if (turn != line_.number() || !running_ || !end_.has_begun()) return;
   if (callbacks == callbacks_begun_)
     kill_programs(programs);
   else  // one may have started some of them: the hypervisor is certain
@@ -400,7 +399,7 @@ GUESTKIT_INLINE void turns::press(lock& held) {
 }
 
 GUESTKIT_INLINE void turns::kill_programs(const std::vector<program>& programs) {
-  const std::string op = op_ == nullptr ? "" : inner_launch_ ? "launch" : op_;
+  const std::string op = !running_ ? "" : running_->launch ? "launch" : running_->op;
   for (const auto& found : programs)
     if (found.kill() && (found.hypervisor || is_launching())) end_.note_kill(end_.reason(op));
 }
