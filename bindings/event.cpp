@@ -26,9 +26,6 @@ PyObject* numbers_to_python(std::span<const std::uint64_t> numbers) {
 }
 
 void deliver(PyObject* callable, const EventMessage& event) {
-  // An exception may already be set, when a handle is closed during unwinding.
-  PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
-  PyErr_Fetch(&type, &value, &traceback);
   try {
     const Ref flag(check(PyLong_FromUnsignedLongLong(static_cast<std::uint64_t>(event.event))));
     const Ref handle(check(PyLong_FromLong(event.registration)));
@@ -40,7 +37,6 @@ void deliver(PyObject* callable, const EventMessage& event) {
     // Report it to sys.unraisablehook: libguestfs' call continues, and there is no caller to raise it in.
     if (!interrupted_by_callback()) PyErr_WriteUnraisable(callable);
   }
-  PyErr_Restore(type, value, traceback);
 }
 
 }  // namespace

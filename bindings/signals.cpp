@@ -208,6 +208,16 @@ void call_aside(Handle& handle, Body call) {
   if (error) std::rethrow_exception(error);
 }
 
+/// Runs Python code while an exception may already be set: a handle that is closed because of one logs its
+/// end and tells its listeners. Python would lose the one that is set.
+void apart_from_exceptions(Body body) {
+  PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
+  PyErr_Fetch(&type, &value, &traceback);
+  Ref kept_type(type), kept_value(value), kept_traceback(traceback);
+  body();
+  PyErr_Restore(kept_type.release(), kept_value.release(), kept_traceback.release());
+}
+
 }  // namespace
 
 void without_gil(Handle& handle, bool slow, Body call) {
@@ -219,12 +229,13 @@ void without_gil(Handle& handle, bool slow, Body call) {
 }
 
 void on_calling_thread(Body body) {
-  if (self == nullptr) return with_gil(body);
+  const auto apart = [&] { apart_from_exceptions(body); };
+  if (self == nullptr) return with_gil(apart);
   main_thread& main = the_main_thread.get();
-  ask(main.box, self->box, [&main, body, asking = self] {
+  ask(main.box, self->box, [&main, apart, asking = self] {
     with_gil([&] {
       const during one(main.asking, asking);
-      body();
+      apart();
     });
   });
 }

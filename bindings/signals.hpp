@@ -40,8 +40,8 @@ class Body {
 /// @param slow  whether the call may take long without an appliance
 void without_gil(Handle& handle, bool slow, Body call);
 
-/// Runs code that needs the GIL on the thread that made the running call; does nothing if the interpreter is
-/// gone.
+/// Runs a callback, which needs the GIL, on the thread that made the running call; does nothing if the
+/// interpreter is gone. An exception that is already set stays set.
 void on_calling_thread(Body body);
 
 /// For a callback of a call on a helper that has raised something that ends the call, such as

@@ -50,6 +50,20 @@ def test_calls_and_closes_are_told_at_debug(lines: Callable[[], list[str]]) -> N
     assert lines()[-1] == "close: the handle is closed"
 
 
+def test_the_log_of_a_close_during_unwinding_lost_the_exception(lines: Callable[[], list[str]]) -> None:
+    with pytest.raises(Error, match="call launch"):
+        Guestfs(environment=False).mount("/dev/sda1", "/")  # which unwinding closes
+
+    def opened(disk: str) -> Guestfs:
+        g = Guestfs(environment=False)
+        g.add_drive(disk, readonly=True, format="raw")
+        return g
+
+    with pytest.raises(Error, match="No such file"):
+        _ = [opened(disk) for disk in (__file__, "/no/such/disk")]
+    assert "close: the handle is closed" in lines()
+
+
 def test_nothing_of_that_is_told_above_debug(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "guestkit")
     with Guestfs(environment=False) as g:
