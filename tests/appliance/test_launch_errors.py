@@ -188,6 +188,6 @@ def test_a_shutdown_during_another_threads_launch_is_no_crash(disk: Path) -> Non
         g.set_event_callback(during_the_launch, Event.LAUNCH_DONE)
         threads.submit(g.launch).result()
         shutdowns[0].result()
-        with pytest.raises(Error, match="call launch before using this function") as caught:
+        with pytest.raises(Error, match=r"the handle is not launched; call launch\(\) first") as caught:
             g.list_devices()
         assert type(caught.value) is Error

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <guestkit/guestkit.hpp>
 #include <stdexcept>
 #include <string>
@@ -71,6 +72,21 @@ BOOST_AUTO_TEST_CASE(the_op_is_named_once_when_the_message_begins_with_it) {
   const Error e("mount", "mount: no such device");
   BOOST_TEST(e.what() == "mount: no such device");
   BOOST_TEST(e.message() == "no such device");
+}
+
+BOOST_AUTO_TEST_CASE(the_name_that_an_action_has_inside_libguestfs_was_told) {
+  BOOST_TEST(Error("ls", "ls0: no such file").what() == "ls: no such file");
+  BOOST_TEST(Error("write", "internal_write: no such file").what() == "write: no such file");
+  BOOST_TEST(Error("write", "internal_error: no such file").what() == "write: internal_error: no such file");
+}
+
+BOOST_AUTO_TEST_CASE(a_call_before_the_launch_spoke_of_guestfish) {
+  Guestfs g({.environment = false});
+  for (const auto& call :
+       {std::function([&] { static_cast<void>(g.ls("/")); }), std::function([&] { g.umount_all(); })})
+    BOOST_CHECK_EXCEPTION(call(), Error, [](const Error& e) {
+      return e.what() == e.op() + ": the handle is not launched; call launch() first";
+    });
 }
 
 BOOST_AUTO_TEST_CASE(another_op_in_front_of_the_message_stays) {

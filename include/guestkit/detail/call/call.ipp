@@ -67,6 +67,11 @@ GUESTKIT_INLINE void call_scope::refuse_high_descriptors() {
   throw error();
 }
 
+/// What libguestfs says, to users of guestfish, of a call that needs an appliance where none runs.
+inline bool needs_launch(const std::string& message) {
+  return message.find("call launch before using this function") != std::string::npos;
+}
+
 GUESTKIT_INLINE Error call_scope::error() const {
   // The appliance was up and nobody shut it down, yet it is no longer ready: it has died, whatever the
   // message and errno say.
@@ -77,12 +82,13 @@ GUESTKIT_INLINE Error call_scope::error() const {
   if (op_.is(call_kind::launch))
     throw LaunchError(op_.name, message_, number_, state_->output.console.lines());
   if (has_died) {
-    // What libguestfs says of every call but the first that finds it dead.
-    const bool told_before = message_.find("call launch before using this function") != std::string::npos;
+    const bool told_before = needs_launch(message_);
     const std::string died_earlier = "the appliance died during an earlier call; open a new handle";
     throw ApplianceCrashed(op_.name, told_before ? died_earlier : message_, number_,
                            state_->output.console.lines());
   }
+  if (needs_launch(message_))
+    return Error(op_.name, "the handle is not launched", number_, {Cause::unknown, "call launch() first"});
   return Error(op_.name, message_, number_, complaint_of_own_files(message_));
 }
 
