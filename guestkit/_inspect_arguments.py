@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 from guestkit import _native
 from guestkit.disks import Domain, Guest, named_disks
-from guestkit.errors import Error
+from guestkit.errors import CallTimeout, Error
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, check_limit, name_options_of, options_from
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
@@ -91,6 +91,14 @@ class InspectionJob:
             raise ValueError(f"verify must be a share of the guests, from 0 to 1, not {self.verify}")
 
     def run(self, handle: Guestfs, guest: Guest, step: Callable[[str], object] | None = None) -> Inspection:
+        try:
+            return self._inspection(handle, guest, step)
+        except CallTimeout as error:
+            if error.clock == "call_timeout":
+                raise _out_of_time(error) from None
+            raise
+
+    def _inspection(self, handle: Guestfs, guest: Guest, step: Callable[[str], object] | None) -> Inspection:
         # An ordinary random number will do: the sample needs no secrecy.
         verify = self.verify if isinstance(self.verify, bool) else random.random() < self.verify
         options = replace(self.options, verify=verify, step=step)
@@ -105,6 +113,21 @@ class InspectionJob:
             self.handle.appliance,
             lambda: handle._inspect_disks(guest, options),
         )
+
+
+def _out_of_time(error: CallTimeout) -> CallTimeout:
+    """Return the error of an inspection, whose user gave timeout=, and neither call_timeout= nor a handle."""
+    late: CallTimeout = CallTimeout(
+        error.op,
+        f"took longer than {error.seconds:g} s (timeout) and was stopped",
+        error.errno,
+        error.seconds,
+        error.clock,
+        error.console,
+        error.handle_usable,
+    )
+    late.hint = "give it more time: timeout="
+    return late
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ _LOOKS = {"lstatns", "readlink", "realpath", "statns"}
 REMEDIES = {
     "already_exists": "--force replaces it",
     "too_large": "--max-gib N permits more",
+    "call_timeout": "give it more time with --timeout",
     "backing_refused": "--backing DIRECTORY or --backing allow permits it",
     "disk_in_use": "shut its guest down, or end that in another way; --in-use allow opens it all the same,"
     " but what is read may be inconsistent",

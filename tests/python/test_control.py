@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from guestkit import ApplianceKilled, AsyncGuestfs, CallTimeout, Error, Guestfs, inspect
+from guestkit import ApplianceKilled, AsyncGuestfs, CallTimeout, Error, Guestfs, inspect, inspect_many
 
 #: Seconds; only something that hangs takes longer.
 PATIENCE = 20
@@ -45,19 +45,34 @@ def test_a_launch_that_hangs_ends_at_its_limit(hypervisor: Any) -> None:
             g.get_memsize()
 
 
-def test_the_limit_of_a_launch_was_ignored_inside_an_inspection(
-    hypervisor: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def stuck(hypervisor: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A disk whose launch hangs."""
     monkeypatch.setenv("LIBGUESTFS_HV", str(hypervisor.path))
     monkeypatch.setenv("LIBGUESTFS_PATH", str(hypervisor.appliance))
     monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path))
     disk = tmp_path / "disk.img"
     disk.write_bytes(bytes(1 << 20))
+    return disk
+
+
+def test_the_limit_of_a_launch_was_ignored_inside_an_inspection(hypervisor: Any, stuck: Path) -> None:
     with pytest.raises(CallTimeout, match="launch: took longer than") as caught:
-        inspect(disk, format="raw", accel="tcg", launch_timeout=0.3, timeout=PATIENCE)
+        inspect(stuck, format="raw", accel="tcg", launch_timeout=0.3, timeout=PATIENCE)
     assert (caught.value.clock, caught.value.seconds) == ("launch_timeout", 0.3)
     hypervisor.wait_until_started()
     assert is_gone(hypervisor.pid)
+
+
+def test_the_timeout_of_an_inspection_advised_a_limit_that_it_refuses(stuck: Path) -> None:
+    wanted = "took longer than 0.3 s (timeout) and was stopped; give it more time: timeout="
+    with pytest.raises(CallTimeout) as caught:
+        inspect(stuck, format="raw", accel="tcg", timeout=0.3)
+    assert str(caught.value) == f"launch: {wanted}"
+    assert caught.value.cause == "call_timeout"
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    [report] = inspect_many([stuck], format="raw", accel="tcg", timeout=0.3)
+    assert str(report.error) == f"{stuck}: {wanted}"
 
 
 def test_terminate_ends_a_launch_and_the_handle(hypervisor: Any) -> None:
