@@ -15,12 +15,12 @@ int main(int argc, char** argv) try {
   g.add_drive(argv[1], {.readonly = true, .format = argv[2]});
   g.launch();
   for (const auto& root : g.inspect_os()) {
-    std::cout << root << ": " << printable(g.inspect_get_product_name(root)) << ", "
+    std::cout << printable(root) << ": " << printable(g.inspect_get_product_name(root)) << ", "
               << printable(g.inspect_get_arch(root)) << ", host " << printable(g.inspect_get_hostname(root))
               << '\n';
     // Never mount by hand at the mountpoints in a guest's fstab: they may lead out of the guest.
     for (const auto& [mountpoint, device] : guestkit::mount_guest(g, {.root = root}).mountpoints)
-      std::cout << "  " << printable(mountpoint) << " on " << device << '\n';
+      std::cout << "  " << printable(mountpoint) << " on " << printable(device) << '\n';
     for (const auto& app : g.inspect_list_applications2(root))
       std::cout << "  " << printable(app.app2_name) << ' ' << printable(app.app2_version) << '\n';
     g.umount_all();

@@ -16,10 +16,10 @@ def main(disk: str, image_format: str) -> None:
         for root in g.inspect_os():
             product, arch = g.inspect_get_product_name(root), g.inspect_get_arch(root)
             host = g.inspect_get_hostname(root)
-            print(f"{root}: {printable(product)}, {printable(arch)}, host {printable(host)}")
+            print(f"{printable(root)}: {printable(product)}, {printable(arch)}, host {printable(host)}")
             # Never mount by hand at the mountpoints in a guest's fstab: they may lead out of the guest.
             for mountpoint, device in mount_guest(g, root=root).mountpoints.items():
-                print(f"  {printable(mountpoint)} on {device}")
+                print(f"  {printable(mountpoint)} on {printable(device)}")
             for app in g.inspect_list_applications2(root):
                 print(f"  {printable(app['app2_name'])} {printable(app['app2_version'])}")
             g.umount_all()

@@ -32,7 +32,7 @@ struct MountOptions {
 ///     g.open_disk("web.qcow2");  // declared in <guestkit/open_disk.hpp>
 ///     g.launch();
 ///     guestkit::mount_guest(g);
-///     std::cout << g.read_file("/etc/fstab").view();
+///     std::cout << guestkit::printable(guestkit::read_small(g, "/etc/hostname"));  // of files.hpp
 ///
 /// If a root is given, only that filesystem and those named in its fstab are examined; if it holds no
 /// operating system, it is mounted alone. Filesystems besides / that cannot be mounted are listed in the

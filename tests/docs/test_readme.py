@@ -37,6 +37,21 @@ def test_the_python_program(here: Path) -> None:
     assert " / ext4 " in printed  # the guest's fstab
 
 
+@pytest.mark.parametrize(
+    "program",
+    [
+        ROOT / "README.md",
+        *(ROOT / "examples").glob("*/inspect_vm.*"),
+        ROOT / "include" / "guestkit" / "guest.hpp",
+    ],
+    ids=lambda path: path.name,
+)
+def test_a_guest_s_text_was_printed_raw_and_read_without_bounds(program: Path) -> None:
+    text = program.read_text(encoding="utf-8")
+    assert not re.findall(r"<< (?:root|device)\b|print\(root\b|\{(?:root|device)\}", text)
+    assert not re.findall(r"read_lines\(|read_file\(\S+\.view", text)
+
+
 def test_the_async_program(here: Path) -> None:
     printed = run_python(block("README.md", "python", "AsyncGuestfs"), here)
     assert printed == f"{[[DEMO_SYSTEM.product_name]] * 2}\n"
