@@ -148,7 +148,30 @@ def test_a_program_that_mixes_the_two_forms_does_not_link(prefix: Path, tmp_path
     mixed = [*command, str(whole), str(tmp_path / "part.o"), *flags, "-o", str(tmp_path / "mixed")]
     done = subprocess.run(mixed, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "undefined reference to `show(guestkit::compiled::Error const&)'" in done.stderr
+    assert "undefined reference to `show(guestkit::compiled_0_4_0::Error const&)'" in done.stderr
+
+
+def test_two_versions_in_one_process_shared_what_each_has_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "part.cpp").write_text(
+        "#include <guestkit/guestkit.hpp>\n"
+        'extern "C" const void* places() { return &guestkit::detail::open_handles; }\n'
+    )
+    headers = shutil.copytree(ROOT / "include", tmp_path / "later")
+    version = headers / "guestkit" / "version.hpp"
+    version.write_text(re.sub(r"(VERSION_MINOR) \d+", r"\1 99", version.read_text()))
+    for name, include in (("one", ROOT / "include"), ("two", ROOT / "include"), ("later", headers)):
+        run(
+            "g++", "-std=c++20", "-shared", "-fPIC", f"-I{include}", tmp_path / "part.cpp", "-lguestfs",
+            "-o", tmp_path / f"{name}.so", environment=NOTHING_OF_OURS,
+        )  # fmt: skip
+    code = (
+        "import ctypes, sys\n"
+        "one, two, later = (ctypes.CDLL(path).places for path in sys.argv[1:])\n"
+        "for function in (one, two, later):\n    function.restype = ctypes.c_void_p\n"
+        "print(one() == two(), one() == later())\n"
+    )
+    libraries = [tmp_path / f"{name}.so" for name in ("one", "two", "later")]
+    assert run(sys.executable, "-c", code, *libraries) == "True False\n"
 
 
 def test_cmake_takes_a_copy_of_the_headers(tmp_path: Path) -> None:
