@@ -5,15 +5,21 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <future>
 #include <guestkit/detail/base/fork.hpp>
 #include <guestkit/detail/base/threads.hpp>
 #include <guestkit/detail/launch/kvm.hpp>
 #include <mutex>
+#include <string>
+#include <vector>
 
 #include "support.hpp"
 
+using guestkit::Error;
+using guestkit::Guestfs;
+using guestkit::HandleOptions;
 using guestkit::detail::admission;
 using guestkit::detail::of_process;
 using guestkit::detail::scratch;
@@ -104,6 +110,22 @@ BOOST_AUTO_TEST_CASE(a_child_forked_while_another_thread_probes_kvm_probes_for_i
       in_child([&] { return guestkit::detail::kvm_status(quick).reason; }).starts_with(quick + " fails"));
   std::ofstream(folder.path / "go on") << '\n';
   BOOST_TEST(!probe.get().usable);
+}
+
+// Regression: the child, in which the parent's C handles stay, was ended by libguestfs, which had no room.
+BOOST_AUTO_TEST_CASE(a_child_that_drops_its_parents_handles_got_their_places_back, PATIENCE) {
+  const HandleOptions plain{.environment = false};
+  std::vector<Guestfs> open;
+  for (int i = 0; i < 600; ++i) open.emplace_back(plain);
+  BOOST_TEST(in_child([&] {
+               open.clear();
+               for (int i = 0; i < 500; ++i) try {
+                   open.emplace_back(plain);
+                 } catch (const Error& e) {
+                   return std::to_string(i) + (e.error_number() == EMFILE ? ", then EMFILE" : e.what());
+                 }
+               return std::string("500");
+             }) == "400, then EMFILE");
 }
 
 BOOST_AUTO_TEST_CASE(a_thread_that_forks_is_the_main_one_of_its_child) {

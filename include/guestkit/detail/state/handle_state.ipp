@@ -70,7 +70,8 @@ GUESTKIT_INLINE void handle_state::refuse_fork(const char* op) const {
 }
 
 GUESTKIT_INLINE void handle_state::end() noexcept {
-  if (h == nullptr || !is_ours()) return;
+  if (h == nullptr) return;
+  if (!is_ours()) return place.keep();  // the C handle stays
   guestfs_h* mine = nullptr;
   {
     const std::lock_guard lock(launches.mutex);  // native() reads it
