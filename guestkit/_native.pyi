@@ -1748,7 +1748,7 @@ class Handle:
         """
 
     def get_append(self) -> str | None:
-        """Return the extra kernel command line of the appliance, or null if there is none.
+        """Return the extra kernel command line of the appliance, or None if there is none.
 
         C: guestfs_get_append(3), since 1.0.26.
         """
@@ -2727,7 +2727,7 @@ class Handle:
     def internal_test_rbufferouterr(self, *, memoryview: bool) -> bytes | memoryview: ...
 
     def internal_test_rconstoptstring(self, val: StrOrBytesPath) -> str | None:
-        """Return a fixed string that the caller must not free and that may be null.
+        """Return a fixed string that the caller must not free and that may be None.
 
         val: text
 
@@ -2735,7 +2735,7 @@ class Handle:
         """
 
     def internal_test_rconstoptstringerr(self) -> str | None:
-        """Set an error and return null, where null may also mean no value.
+        """Set an error and return None, where None may also mean no value.
 
         C: guestfs_internal_test_rconstoptstringerr(3).
         """
@@ -4817,7 +4817,7 @@ class Handle:
         """
 
     def set_append(self, append: StrOrBytesPath | None) -> None:
-        """Set the extra kernel command line of the appliance, null for none.
+        """Set the extra kernel command line of the appliance, None for none.
 
         append: text or nothing
 
@@ -4985,7 +4985,7 @@ class Handle:
         """
 
     def set_path(self, searchpath: StrOrBytesPath | None) -> None:
-        """Set the search path on the host for the appliance files, null for the default.
+        """Set the search path on the host for the appliance files, None for the default.
 
         searchpath: text or nothing
 
@@ -5010,7 +5010,7 @@ class Handle:
 
     @deprecated("use set_hv")
     def set_qemu(self, hv: StrOrBytesPath | None) -> None:
-        """Set the path of the hypervisor on the host, null for the default QEMU.
+        """Set the path of the hypervisor on the host, None for the default QEMU.
 
         hv: text or nothing
 
@@ -5045,7 +5045,7 @@ class Handle:
         """
 
     def set_tmpdir(self, tmpdir: StrOrBytesPath | None) -> None:
-        """Set the directory of the host for temporary files, null for the default.
+        """Set the directory of the host for temporary files, None for the default.
 
         tmpdir: text or nothing
 

@@ -726,7 +726,7 @@ void add_methods(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_GET_APPEND
   define(type, row<&Handle::get_append>, {"get_append", {}, nullptr,
-      "Return the extra kernel command line of the appliance, or null if there is none.\n\nC: guestfs_get_append(3), since 1.0.26."});
+      "Return the extra kernel command line of the appliance, or None if there is none.\n\nC: guestfs_get_append(3), since 1.0.26."});
 #endif
 #ifdef GUESTFS_HAVE_GET_ATTACH_METHOD
   define(type, row<&Handle::get_attach_method>, {"get_attach_method", {}, "use get_backend",
@@ -1160,11 +1160,11 @@ void add_methods(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_INTERNAL_TEST_RCONSTOPTSTRING
   define(type, row<&Handle::internal_test_rconstoptstring>, {"internal_test_rconstoptstring", {"val"}, nullptr,
-      "Return a fixed string that the caller must not free and that may be null.\n\nval: text\n\nC: guestfs_internal_test_rconstoptstring(3)."});
+      "Return a fixed string that the caller must not free and that may be None.\n\nval: text\n\nC: guestfs_internal_test_rconstoptstring(3)."});
 #endif
 #ifdef GUESTFS_HAVE_INTERNAL_TEST_RCONSTOPTSTRINGERR
   define(type, row<&Handle::internal_test_rconstoptstringerr>, {"internal_test_rconstoptstringerr", {}, nullptr,
-      "Set an error and return null, where null may also mean no value.\n\nC: guestfs_internal_test_rconstoptstringerr(3)."});
+      "Set an error and return None, where None may also mean no value.\n\nC: guestfs_internal_test_rconstoptstringerr(3)."});
 #endif
 #ifdef GUESTFS_HAVE_INTERNAL_TEST_RCONSTSTRING
   define(type, row<&Handle::internal_test_rconststring>, {"internal_test_rconststring", {"val"}, nullptr,
@@ -2065,7 +2065,7 @@ void add_methods(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_SET_APPEND
   define(type, row<&Handle::set_append>, {"set_append", {"append"}, nullptr,
-      "Set the extra kernel command line of the appliance, null for none.\n\nappend: text or nothing\n\nC: guestfs_set_append(3), since 1.0.26."});
+      "Set the extra kernel command line of the appliance, None for none.\n\nappend: text or nothing\n\nC: guestfs_set_append(3), since 1.0.26."});
 #endif
 #ifdef GUESTFS_HAVE_SET_ATTACH_METHOD
   define(type, row<&Handle::set_attach_method>, {"set_attach_method", {"backend"}, "use set_backend",
@@ -2141,7 +2141,7 @@ void add_methods(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_SET_PATH
   define(type, row<&Handle::set_path>, {"set_path", {"searchpath"}, nullptr,
-      "Set the search path on the host for the appliance files, null for the default.\n\nsearchpath: text or nothing\n\nC: guestfs_set_path(3), since 0.0.3."});
+      "Set the search path on the host for the appliance files, None for the default.\n\nsearchpath: text or nothing\n\nC: guestfs_set_path(3), since 0.0.3."});
 #endif
 #ifdef GUESTFS_HAVE_SET_PGROUP
   define(type, row<&Handle::set_pgroup>, {"set_pgroup", {"pgroup"}, nullptr,
@@ -2153,7 +2153,7 @@ void add_methods(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_SET_QEMU
   define(type, row<&Handle::set_qemu>, {"set_qemu", {"hv"}, "use set_hv",
-      "Set the path of the hypervisor on the host, null for the default QEMU.\n\nhv: text or nothing\n\nC: guestfs_set_qemu(3), since 1.0.6.\nDeprecated: use set_hv."});
+      "Set the path of the hypervisor on the host, None for the default QEMU.\n\nhv: text or nothing\n\nC: guestfs_set_qemu(3), since 1.0.6.\nDeprecated: use set_hv."});
 #endif
 #ifdef GUESTFS_HAVE_SET_RECOVERY_PROC
   define(type, row<&Handle::set_recovery_proc>, {"set_recovery_proc", {"recoveryproc"}, nullptr,
@@ -2169,7 +2169,7 @@ void add_methods(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_SET_TMPDIR
   define(type, row<&Handle::set_tmpdir>, {"set_tmpdir", {"tmpdir"}, nullptr,
-      "Set the directory of the host for temporary files, null for the default.\n\ntmpdir: text or nothing\n\nC: guestfs_set_tmpdir(3), since 1.19.58."});
+      "Set the directory of the host for temporary files, None for the default.\n\ntmpdir: text or nothing\n\nC: guestfs_set_tmpdir(3), since 1.19.58."});
 #endif
 #ifdef GUESTFS_HAVE_SET_TRACE
   define(type, row<&Handle::set_trace>, {"set_trace", {"trace"}, nullptr,

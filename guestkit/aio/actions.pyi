@@ -1631,7 +1631,7 @@ class AsyncActions:
         """
 
     def get_append(self, *, on_cancel: Literal["end", "wait"] = "end") -> Coroutine[Any, Any, str | None]:
-        """Return the extra kernel command line of the appliance, or null if there is none.
+        """Return the extra kernel command line of the appliance, or None if there is none.
 
         C: guestfs_get_append(3), since 1.0.26.
         """
@@ -2610,7 +2610,7 @@ class AsyncActions:
     def internal_test_rbufferouterr(self, *, memoryview: bool, on_cancel: Literal["end", "wait"] = "end") -> Coroutine[Any, Any, bytes | memoryview]: ...
 
     def internal_test_rconstoptstring(self, val: StrOrBytesPath, *, on_cancel: Literal["end", "wait"] = "end") -> Coroutine[Any, Any, str | None]:
-        """Return a fixed string that the caller must not free and that may be null.
+        """Return a fixed string that the caller must not free and that may be None.
 
         val: text
 
@@ -2618,7 +2618,7 @@ class AsyncActions:
         """
 
     def internal_test_rconstoptstringerr(self, *, on_cancel: Literal["end", "wait"] = "end") -> Coroutine[Any, Any, str | None]:
-        """Set an error and return null, where null may also mean no value.
+        """Set an error and return None, where None may also mean no value.
 
         C: guestfs_internal_test_rconstoptstringerr(3).
         """
@@ -4700,7 +4700,7 @@ class AsyncActions:
         """
 
     def set_append(self, append: StrOrBytesPath | None, *, on_cancel: Literal["end", "wait"] = "end") -> Coroutine[Any, Any, None]:
-        """Set the extra kernel command line of the appliance, null for none.
+        """Set the extra kernel command line of the appliance, None for none.
 
         append: text or nothing
 
@@ -4868,7 +4868,7 @@ class AsyncActions:
         """
 
     def set_path(self, searchpath: StrOrBytesPath | None, *, on_cancel: Literal["end", "wait"] = "end") -> Coroutine[Any, Any, None]:
-        """Set the search path on the host for the appliance files, null for the default.
+        """Set the search path on the host for the appliance files, None for the default.
 
         searchpath: text or nothing
 
@@ -4893,7 +4893,7 @@ class AsyncActions:
 
     @deprecated("use set_hv")
     def set_qemu(self, hv: StrOrBytesPath | None, *, on_cancel: Literal["end", "wait"] = "end") -> Coroutine[Any, Any, None]:
-        """Set the path of the hypervisor on the host, null for the default QEMU.
+        """Set the path of the hypervisor on the host, None for the default QEMU.
 
         hv: text or nothing
 
@@ -4928,7 +4928,7 @@ class AsyncActions:
         """
 
     def set_tmpdir(self, tmpdir: StrOrBytesPath | None, *, on_cancel: Literal["end", "wait"] = "end") -> Coroutine[Any, Any, None]:
-        """Set the directory of the host for temporary files, null for the default.
+        """Set the directory of the host for temporary files, None for the default.
 
         tmpdir: text or nothing
 

@@ -141,8 +141,8 @@ class basic_guestfs : public detail::actions<Core> {
     return result<void>(0);
   }
 
-  /// Set the directory of the host for temporary files, null for the default. They are made in a subdirectory
-  /// that only this user can enter. C: guestfs_set_tmpdir(3), since 1.19.58.
+  /// Set the directory of the host for temporary files, std::nullopt for the default. They are made in a
+  /// subdirectory that only this user can enter. C: guestfs_set_tmpdir(3), since 1.19.58.
   result<void> set_tmpdir(std::optional<cstr> tmpdir) {
     const auto state = this->state();
     const detail::turn mine(state, "set_tmpdir");
@@ -164,8 +164,8 @@ class basic_guestfs : public detail::actions<Core> {
     return users_own<std::string>(Setting::path, "get_path", guestfs_get_path);
   }
 
-  /// Set the colon-separated search path for the appliance, null for the default; guestkit then uses no
-  /// appliance of its own. C: guestfs_set_path(3), since 0.0.3.
+  /// Set the colon-separated search path for the appliance, std::nullopt for the default; guestkit then uses
+  /// no appliance of its own. C: guestfs_set_path(3), since 0.0.3.
   result<void> set_path(std::optional<cstr> searchpath) {
     return set_users_own(Setting::path, "set_path", guestfs_set_path, searchpath);
   }
@@ -194,7 +194,7 @@ class basic_guestfs : public detail::actions<Core> {
     return users_own<std::string>(Setting::cachedir, "get_cachedir", guestfs_get_cachedir);
   }
 
-  /// Set the directory of the host for files kept between launches, null for the default. C:
+  /// Set the directory of the host for files kept between launches, std::nullopt for the default. C:
   /// guestfs_set_cachedir(3), since 1.19.58.
   result<void> set_cachedir(std::optional<cstr> cachedir) {
     return set_users_own(Setting::cachedir, "set_cachedir", guestfs_set_cachedir, cachedir);
@@ -205,7 +205,8 @@ class basic_guestfs : public detail::actions<Core> {
     return users_own<std::optional<std::string>>(Setting::append, "get_append", guestfs_get_append);
   }
 
-  /// Add these arguments to the kernel's command line; null for none. C: guestfs_set_append(3), since 1.0.26.
+  /// Add these arguments to the kernel's command line; std::nullopt for none. C: guestfs_set_append(3), since
+  /// 1.0.26.
   result<void> set_append(std::optional<cstr> append) {
     return set_users_own(Setting::append, "set_append", guestfs_set_append, append);
   }

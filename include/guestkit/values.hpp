@@ -29,6 +29,7 @@ using hashtable = std::map<std::string, std::string>;
 class cstr {
  public:
   cstr(const char* text);
+  cstr(std::nullptr_t) = delete;  // no text, where a call takes that, is std::nullopt
   cstr(const std::string& text);
   /// std::filesystem::path and similar types.
   template <class Path>
@@ -65,6 +66,7 @@ class buffer_view {
  public:
   buffer_view(std::string_view bytes) : data_(bytes.data()), size_(bytes.size()) {}
   buffer_view(const std::string& bytes) : data_(bytes.data()), size_(bytes.size()) {}
+  buffer_view(std::nullptr_t) = delete;
   buffer_view(const char* text) : buffer_view(std::string_view(cstr(text).c_str())) {}
   template <class Byte, std::size_t N>
   requires(sizeof(Byte) == 1) buffer_view(std::span<Byte, N> bytes)

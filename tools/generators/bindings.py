@@ -11,7 +11,7 @@ def files(api: Api) -> dict[str, str]:
 
 def docstring(action: Action) -> str:
     """Return the documentation of an action for Python, which help() and the stubs show."""
-    lines = [action.summary, *(["", action.remark] if action.remark else [])]
+    lines = [action.summary_with("None"), *(["", action.remark] if action.remark else [])]
     described = [*action.arguments, *action.options]
     if described:
         lines += ["", *(f"{a.name}: {a.about}" for a in described)]

@@ -194,7 +194,7 @@ def _actions(api: Api) -> str:
 
 def _action(api: Api, action: Action) -> list[str]:
     returned = result(api, action)
-    lines = [f"  /// {action.summary}"]
+    lines = [f"  /// {action.summary_with('std::nullopt')}"]
     width = max((len(a.name) for a in action.arguments), default=0)
     lines += [f"  /// @param {a.name:<{width}}  {a.about}" for a in action.arguments]
     lines += ["  /// " + " ".join(action.notes)]
@@ -249,7 +249,7 @@ def _async_actions(api: Api) -> str:
 
 
 def _async_action(api: Api, action: Action) -> list[str]:
-    lines = [f"  /// {action.summary}"]
+    lines = [f"  /// {action.summary_with('std::nullopt')}"]
     if action.deprecated:
         lines.append(f'  [[deprecated("{action.deprecation}")]]')
     parameters = [f"{ARGUMENTS[a.type]} {a.name}" for a in action.arguments]

@@ -52,7 +52,7 @@ class Argument:
 @dataclass(frozen=True)
 class Action:
     name: str
-    summary: str
+    summary: str  # with {none} for what stands for no text in the language: summary_with()
     remark: str  # what Python's documentation says besides, or ""
     since: str  # "" where it is not known
     # err bool int int64 string const_string const_opt_string string_list hashtable bufferout struct
@@ -90,6 +90,9 @@ class Action:
     @property
     def deprecation(self) -> str:
         return f"use {self.replacement}" if self.replacement else "there is no replacement"
+
+    def summary_with(self, none: str) -> str:
+        return self.summary.replace("{none}", none)
 
     @property
     def notes(self) -> list[str]:

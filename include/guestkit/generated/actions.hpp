@@ -1647,7 +1647,7 @@ class actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_GET_APPEND
-  /// Return the extra kernel command line of the appliance, or null if there is none.
+  /// Return the extra kernel command line of the appliance, or std::nullopt if there is none.
   /// C: guestfs_get_append(3), since 1.0.26.
   result<std::optional<std::string>> get_append() {
     return this->template call<std::optional<std::string>>("get_append", guestfs_get_append);
@@ -2614,7 +2614,7 @@ class actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_INTERNAL_TEST_RCONSTOPTSTRING
-  /// Return a fixed string that the caller must not free and that may be null.
+  /// Return a fixed string that the caller must not free and that may be std::nullopt.
   /// @param val  text
   /// C: guestfs_internal_test_rconstoptstring(3).
   result<std::optional<std::string>> internal_test_rconstoptstring(cstr val) {
@@ -2623,7 +2623,7 @@ class actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_INTERNAL_TEST_RCONSTOPTSTRINGERR
-  /// Set an error and return null, where null may also mean no value.
+  /// Set an error and return std::nullopt, where std::nullopt may also mean no value.
   /// C: guestfs_internal_test_rconstoptstringerr(3).
   result<std::optional<std::string>> internal_test_rconstoptstringerr() {
     return this->template call<std::optional<std::string>>("internal_test_rconstoptstringerr", guestfs_internal_test_rconstoptstringerr);
@@ -4757,7 +4757,7 @@ class actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_SET_APPEND
-  /// Set the extra kernel command line of the appliance, null for none.
+  /// Set the extra kernel command line of the appliance, std::nullopt for none.
   /// @param append  text or nothing
   /// C: guestfs_set_append(3), since 1.0.26.
   result<void> set_append(std::optional<cstr> append) {
@@ -4939,7 +4939,7 @@ class actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_SET_PATH
-  /// Set the search path on the host for the appliance files, null for the default.
+  /// Set the search path on the host for the appliance files, std::nullopt for the default.
   /// @param searchpath  text or nothing
   /// C: guestfs_set_path(3), since 0.0.3.
   result<void> set_path(std::optional<cstr> searchpath) {
@@ -4966,7 +4966,7 @@ class actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_SET_QEMU
-  /// Set the path of the hypervisor on the host, null for the default QEMU.
+  /// Set the path of the hypervisor on the host, std::nullopt for the default QEMU.
   /// @param hv  text or nothing
   /// C: guestfs_set_qemu(3), since 1.0.6. Deprecated: use set_hv.
   [[deprecated("use set_hv")]]
@@ -5004,7 +5004,7 @@ class actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_SET_TMPDIR
-  /// Set the directory of the host for temporary files, null for the default.
+  /// Set the directory of the host for temporary files, std::nullopt for the default.
   /// @param tmpdir  text or nothing
   /// C: guestfs_set_tmpdir(3), since 1.19.58.
   result<void> set_tmpdir(std::optional<cstr> tmpdir) {

@@ -1221,7 +1221,7 @@ class async_actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_GET_APPEND
-  /// Return the extra kernel command line of the appliance, or null if there is none.
+  /// Return the extra kernel command line of the appliance, or std::nullopt if there is none.
   future<std::optional<std::string>> get_append() {
     return this->call("get_append", &Handle::get_append);
   }
@@ -1991,14 +1991,14 @@ class async_actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_INTERNAL_TEST_RCONSTOPTSTRING
-  /// Return a fixed string that the caller must not free and that may be null.
+  /// Return a fixed string that the caller must not free and that may be std::nullopt.
   future<std::optional<std::string>> internal_test_rconstoptstring(cstr val) {
     return this->call("internal_test_rconstoptstring", &Handle::internal_test_rconstoptstring, val);
   }
 #endif
 
 #ifdef GUESTFS_HAVE_INTERNAL_TEST_RCONSTOPTSTRINGERR
-  /// Set an error and return null, where null may also mean no value.
+  /// Set an error and return std::nullopt, where std::nullopt may also mean no value.
   future<std::optional<std::string>> internal_test_rconstoptstringerr() {
     return this->call("internal_test_rconstoptstringerr", &Handle::internal_test_rconstoptstringerr);
   }
@@ -3594,7 +3594,7 @@ class async_actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_SET_APPEND
-  /// Set the extra kernel command line of the appliance, null for none.
+  /// Set the extra kernel command line of the appliance, std::nullopt for none.
   future<void> set_append(std::optional<cstr> append) {
     return this->call("set_append", &Handle::set_append, append);
   }
@@ -3731,7 +3731,7 @@ class async_actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_SET_PATH
-  /// Set the search path on the host for the appliance files, null for the default.
+  /// Set the search path on the host for the appliance files, std::nullopt for the default.
   future<void> set_path(std::optional<cstr> searchpath) {
     return this->call("set_path", &Handle::set_path, searchpath);
   }
@@ -3752,7 +3752,7 @@ class async_actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_SET_QEMU
-  /// Set the path of the hypervisor on the host, null for the default QEMU.
+  /// Set the path of the hypervisor on the host, std::nullopt for the default QEMU.
   [[deprecated("use set_hv")]]
   future<void> set_qemu(std::optional<cstr> hv) {
     return this->call("set_qemu", &Handle::set_qemu, hv);
@@ -3782,7 +3782,7 @@ class async_actions : public Core {
 #endif
 
 #ifdef GUESTFS_HAVE_SET_TMPDIR
-  /// Set the directory of the host for temporary files, null for the default.
+  /// Set the directory of the host for temporary files, std::nullopt for the default.
   future<void> set_tmpdir(std::optional<cstr> tmpdir) {
     return this->call("set_tmpdir", &Handle::set_tmpdir, tmpdir);
   }
