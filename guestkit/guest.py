@@ -24,7 +24,7 @@ from guestkit.files import guest_path
 from guestkit.generated.values import Mounted
 from guestkit.handle import Guestfs, check_blocking
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
-from guestkit.inspection import Key, NativeKey, native_keys
+from guestkit.inspection import Key, NativeKey, checked_keys, native_keys
 from guestkit.opening import GuestKeywords, OpenDiskOptions, opening_from, parted
 
 __all__ = [
@@ -92,7 +92,7 @@ def guest_arguments(
         guest=disk,
         root=root,
         mounts=mounts,
-        keys=tuple(keys),
+        keys=checked_keys(keys),
         opening=opening_from("open_guest", of_disks, readonly=readonly),
         handle=options_from(options, of_handle, usual, "open_guest"),
         step=step,

@@ -53,6 +53,7 @@ __all__ = [
     "UnopenedFilesystem",
     "User",
     "WindowsFacts",
+    "checked_keys",
     "json_schema",
     "native_keys",
     "pretty_name",
@@ -137,7 +138,7 @@ class InspectOptions:
         # An iterator would serve once only.
         if not isinstance(self.parts, (str, bytes)):
             object.__setattr__(self, "parts", tuple(self.parts))
-        object.__setattr__(self, "keys", tuple(self.keys))
+        object.__setattr__(self, "keys", checked_keys(self.keys))
 
     def native(self) -> NativeInspectOptions:
         """Return the options as C++ takes them; ValueError or TypeError names a wrong argument."""
@@ -209,9 +210,20 @@ def _encoded(passphrase: str | bytes) -> bytes:
     raise ValueError("the passphrase has a character that cannot be encoded here")
 
 
+def checked_keys(keys: Iterable[Key]) -> tuple[Key, ...]:
+    """Return the keys; TypeError says what is none, before anything is launched for it."""
+    if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
+        raise TypeError(f"keys must be a list of guestkit.Key, not {type(keys).__name__}")
+    found = tuple(keys)
+    for key in found:
+        if not isinstance(key, Key):
+            raise TypeError(f"keys must be a list of guestkit.Key, not of {type(key).__name__}")
+    return found
+
+
 def native_keys(keys: Iterable[Key]) -> tuple[NativeKey, ...]:
     """Return the keys as the bindings take them."""
-    return tuple(key._native() for key in keys)
+    return tuple(key._native() for key in checked_keys(keys))
 
 
 def _is_automatic(mode: str) -> bool:

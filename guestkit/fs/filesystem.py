@@ -36,7 +36,7 @@ from guestkit.fs.listings import Listings
 from guestkit.guest import GuestArguments
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
-from guestkit.inspection import Key
+from guestkit.inspection import Key, checked_keys
 from guestkit.opening import GuestKeywords, OpenDiskOptions, opening_from, parted
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class GuestFileSystem(Copies, metaclass=Shared):
                 guest=named_in_full(fo),
                 root=root,
                 mounts=mounts,
-                keys=tuple(keys),
+                keys=checked_keys(keys),
                 opening=opening,
                 handle=options_from(options, of_handle, INSPECTION, "GuestFileSystem"),
             )

@@ -13,7 +13,7 @@ from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
 
 from guestkit.aio.lent import Lent
 from guestkit.disks import Domain, Guest
-from guestkit.inspection import Key
+from guestkit.inspection import Key, checked_keys
 from guestkit.opening import Under
 
 
@@ -40,7 +40,7 @@ def _named(options: dict[str, Any]) -> dict[str, Any]:
     options.pop("target_options", None)
     if isinstance(backing := options.get("backing"), Under):
         options["backing"] = Under(os.path.abspath(os.fsdecode(backing.directory)))
-    if keys := tuple(options.pop("keys", ())):
+    if keys := checked_keys(options.pop("keys", ())):
         options["keys"] = _Keys(keys)
     return options
 

@@ -43,6 +43,7 @@ from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import names_of
 from guestkit.fleet import FleetProgress, Tally
+from guestkit.fs import GuestFileSystem
 from guestkit.guest import mount_guest
 from guestkit.inspection import (
     ALL_PARTS,
@@ -187,6 +188,34 @@ def test_the_xml_is_well_formed_whatever_the_guest_says() -> None:
 
 
 # Arguments.
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("secret", "a list of guestkit.Key, not str"),
+        (Key("secret"), "a list of guestkit.Key, not Key"),
+        (None, "a list of guestkit.Key, not NoneType"),
+        (["secret"], "a list of guestkit.Key, not of str"),
+    ],
+)
+def test_what_is_no_key_was_found_after_the_launch(keys: Any, told: str) -> None:
+    """Regression: "'str' object has no attribute '_native'"."""
+
+    async def wait() -> None:
+        async with guestkit.aio.open_guest("missing.img", keys=keys):
+            pass
+
+    calls: tuple[Callable[[], Any], ...] = (
+        lambda: guestkit.open_guest("missing.img", keys=keys),
+        lambda: guestkit.inspect("missing.img", keys=keys),
+        lambda: guestkit.inspect_many(["missing.img"], keys=keys),
+        lambda: GuestFileSystem("missing.img", keys=keys, skip_instance_cache=True),
+        lambda: asyncio.run(wait()),
+    )
+    for call in calls:
+        with pytest.raises(TypeError, match=f"keys must be {told}$"):
+            call()
 
 
 def test_a_key_shows_its_secret_nowhere(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
