@@ -174,13 +174,30 @@ def test_two_versions_in_one_process_shared_what_each_has_of_its_own(tmp_path: P
     assert run(sys.executable, "-c", code, *libraries) == "True False\n"
 
 
-def test_cmake_takes_a_copy_of_the_headers(tmp_path: Path) -> None:
-    run(
-        "cmake", "-S", FOREIGN, "-B", tmp_path, f"-DGUESTKIT_INCLUDE={ROOT / 'include'}",
-        environment=NOTHING_OF_OURS,
-    )  # fmt: skip
+@pytest.mark.parametrize("given", [f"GUESTKIT_INCLUDE={ROOT / 'include'}", f"GUESTKIT_SOURCE={ROOT}"])
+def test_cmake_takes_a_copy_of_the_headers(tmp_path: Path, given: str) -> None:
+    run("cmake", "-S", FOREIGN, "-B", tmp_path, f"-D{given}", environment=NOTHING_OF_OURS)
     run("cmake", "--build", tmp_path, environment=NOTHING_OF_OURS)
     assert run(tmp_path / "program") == EXPECTED
+
+
+@pytest.mark.parametrize(("component", "found"), [("compiled", True), ("complied", False)])
+def test_cmake_had_a_target_but_no_component_of_the_compiled_form(
+    tmp_path: Path, component: str, found: bool
+) -> None:
+    text = (ROOT / "cmake" / "guestkit-config.cmake.in").read_text(encoding="utf-8")
+    (tmp_path / "guestkit-config.cmake").write_text(text, encoding="utf-8")
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.16)\nproject(other CXX)\n"
+        f"find_package(guestkit COMPONENTS {component})\nmessage(STATUS found=${{guestkit_FOUND}})\n",
+        encoding="utf-8",
+    )
+    told = run(
+        "cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-Dguestkit_DIR={tmp_path}",
+        environment=NOTHING_OF_OURS,
+    )  # fmt: skip
+    assert ("found=TRUE" in told or "found=1" in told) == found
+    assert (f"no component {component}" in told) != found
 
 
 @pytest.mark.full
