@@ -30,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_disk_argument(parser)
     parser.add_argument("paths", metavar="PATH", nargs="*", default=["/"], help="in the guest (default: /)")
     add_form_options(parser)
-    parser.add_argument("--json", action="store_true", help="a JSON list of everything known about each file")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="a JSON list: of each file its path, kind, size, permissions, owner and group by number, the time"
+        " of its last change in seconds, and where a link leads",
+    )
     add_guest_options(parser)
 
 
