@@ -1195,6 +1195,8 @@ class Handle:
     def copy_in(self, localpath: StrOrBytesPath, remotedir: StrOrBytesPath) -> None:
         """Copy a file or directory tree of the host into a directory of the guest.
 
+        A symlink of the guest on the way to that directory leads to the appliance's own files: for a disk from others give what realpath returned, or use guestkit cp.
+
         localpath: text
         remotedir: absolute path in the guest
 
@@ -1203,6 +1205,8 @@ class Handle:
 
     def copy_out(self, remotepath: StrOrBytesPath, localdir: StrOrBytesPath) -> None:
         """Copy a file or directory tree of the guest into a directory of the host.
+
+        The host's tar unpacks what the guest chose: links and, as root, devices and setuid bits. For a disk from others use extract, or guestkit cp.
 
         remotepath: absolute path in the guest
         localdir: text
@@ -2186,6 +2190,8 @@ class Handle:
 
     def hivex_open(self, filename: StrOrBytesPath, verbose: bool | None = None, debug: bool | None = None, write: bool | None = None, unsafe: bool | None = None) -> None:
         """Open a Windows registry hive file of the guest, read-only unless write is set.
+
+        What only the hive's logs hold is not seen, and is lost where the hive is written. A symlink of the guest on the way to the file leads to the appliance's own files: for a disk from others give what realpath returned.
 
         filename: absolute path in the guest
         verbose: true or false
@@ -5370,6 +5376,8 @@ class Handle:
     def tar_in(self, tarfile: StrOrBytesPath, directory: StrOrBytesPath, compress: StrOrBytesPath | None = None, xattrs: bool | None = None, selinux: bool | None = None, acls: bool | None = None, keepdirlink: bool | None = None) -> None:
         """Unpack a tar archive of the host into a directory of the guest.
 
+        A symlink of the guest on the way to that directory leads to the appliance's own files: for a disk from others give what realpath returned.
+
         tarfile: file of the host that is read
         directory: absolute path in the guest
         compress: text
@@ -5383,6 +5391,8 @@ class Handle:
 
     def tar_out(self, directory: StrOrBytesPath, tarfile: StrOrBytesPath, compress: StrOrBytesPath | None = None, numericowner: bool | None = None, excludes: Iterable[StrOrBytesPath] | None = None, xattrs: bool | None = None, selinux: bool | None = None, acls: bool | None = None) -> None:
         """Pack a directory of the guest into a tar archive on the host.
+
+        A symlink of the guest on the way to that directory leads to the appliance's own files: for a disk from others give what realpath returned. What is in the archive is for the guest to choose, links, devices and setuid bits too.
 
         directory: text
         tarfile: file of the host that is written
@@ -5400,6 +5410,8 @@ class Handle:
     def tgz_in(self, tarball: StrOrBytesPath, directory: StrOrBytesPath) -> None:
         """Unpack a gzipped tar archive of the host into a directory of the guest.
 
+        A symlink of the guest on the way to that directory leads to the appliance's own files: for a disk from others give what realpath returned.
+
         tarball: file of the host that is read
         directory: absolute path in the guest
 
@@ -5410,6 +5422,8 @@ class Handle:
     @deprecated("use tar_out")
     def tgz_out(self, directory: StrOrBytesPath, tarball: StrOrBytesPath) -> None:
         """Pack a directory of the guest into a gzipped tar archive on the host.
+
+        A symlink of the guest on the way to that directory leads to the appliance's own files: for a disk from others give what realpath returned. What is in the archive is for the guest to choose, links, devices and setuid bits too.
 
         directory: absolute path in the guest
         tarball: file of the host that is written

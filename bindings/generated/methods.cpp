@@ -487,11 +487,11 @@ void add_methods(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_COPY_IN
   define(type, row<&Handle::copy_in>, {"copy_in", {"localpath", "remotedir"}, nullptr,
-      "Copy a file or directory tree of the host into a directory of the guest.\n\nlocalpath: text\nremotedir: absolute path in the guest\n\nC: guestfs_copy_in(3), since 1.29.24."});
+      "Copy a file or directory tree of the host into a directory of the guest.\n\nA symlink of the guest on the way to that directory leads to the appliance's own files: for a disk from others give what realpath returned, or use guestkit cp.\n\nlocalpath: text\nremotedir: absolute path in the guest\n\nC: guestfs_copy_in(3), since 1.29.24."});
 #endif
 #ifdef GUESTFS_HAVE_COPY_OUT
   define(type, row<&Handle::copy_out>, {"copy_out", {"remotepath", "localdir"}, nullptr,
-      "Copy a file or directory tree of the guest into a directory of the host.\n\nremotepath: absolute path in the guest\nlocaldir: text\n\nC: guestfs_copy_out(3), since 1.29.24."});
+      "Copy a file or directory tree of the guest into a directory of the host.\n\nThe host's tar unpacks what the guest chose: links and, as root, devices and setuid bits. For a disk from others use extract, or guestkit cp.\n\nremotepath: absolute path in the guest\nlocaldir: text\n\nC: guestfs_copy_out(3), since 1.29.24."});
 #endif
 #ifdef GUESTFS_HAVE_COPY_SIZE
   define(type, row<&Handle::copy_size>, {"copy_size", {"src", "dest", "size"}, "use copy_device_to_device",
@@ -946,7 +946,7 @@ void add_methods(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_HIVEX_OPEN
   define(type, row<&Handle::hivex_open>, {"hivex_open", {"filename"}, nullptr,
-      "Open a Windows registry hive file of the guest, read-only unless write is set.\n\nfilename: absolute path in the guest\nverbose: true or false\ndebug: true or false\nwrite: true or false\nunsafe: true or false\n\nC: guestfs_hivex_open(3), since 1.19.35.\nNeeds the feature group \"hivex\" (feature_available)."});
+      "Open a Windows registry hive file of the guest, read-only unless write is set.\n\nWhat only the hive's logs hold is not seen, and is lost where the hive is written. A symlink of the guest on the way to the file leads to the appliance's own files: for a disk from others give what realpath returned.\n\nfilename: absolute path in the guest\nverbose: true or false\ndebug: true or false\nwrite: true or false\nunsafe: true or false\n\nC: guestfs_hivex_open(3), since 1.19.35.\nNeeds the feature group \"hivex\" (feature_available)."});
 #endif
 #ifdef GUESTFS_HAVE_HIVEX_ROOT
   define(type, row<&Handle::hivex_root>, {"hivex_root", {}, nullptr,
@@ -2315,19 +2315,19 @@ void add_methods(PyTypeObject* type) {
 #endif
 #ifdef GUESTFS_HAVE_TAR_IN_OPTS
   define(type, row<&Handle::tar_in>, {"tar_in", {"tarfile", "directory"}, nullptr,
-      "Unpack a tar archive of the host into a directory of the guest.\n\ntarfile: file of the host that is read\ndirectory: absolute path in the guest\ncompress: text\nxattrs: true or false\nselinux: true or false\nacls: true or false\nkeepdirlink: true or false\n\nC: guestfs_tar_in_opts(3), since 1.0.3."});
+      "Unpack a tar archive of the host into a directory of the guest.\n\nA symlink of the guest on the way to that directory leads to the appliance's own files: for a disk from others give what realpath returned.\n\ntarfile: file of the host that is read\ndirectory: absolute path in the guest\ncompress: text\nxattrs: true or false\nselinux: true or false\nacls: true or false\nkeepdirlink: true or false\n\nC: guestfs_tar_in_opts(3), since 1.0.3."});
 #endif
 #ifdef GUESTFS_HAVE_TAR_OUT_OPTS
   define(type, row<&Handle::tar_out>, {"tar_out", {"directory", "tarfile"}, nullptr,
-      "Pack a directory of the guest into a tar archive on the host.\n\ndirectory: text\ntarfile: file of the host that is written\ncompress: text\nnumericowner: true or false\nexcludes: list of texts\nxattrs: true or false\nselinux: true or false\nacls: true or false\n\nC: guestfs_tar_out_opts(3), since 1.0.3."});
+      "Pack a directory of the guest into a tar archive on the host.\n\nA symlink of the guest on the way to that directory leads to the appliance's own files: for a disk from others give what realpath returned. What is in the archive is for the guest to choose, links, devices and setuid bits too.\n\ndirectory: text\ntarfile: file of the host that is written\ncompress: text\nnumericowner: true or false\nexcludes: list of texts\nxattrs: true or false\nselinux: true or false\nacls: true or false\n\nC: guestfs_tar_out_opts(3), since 1.0.3."});
 #endif
 #ifdef GUESTFS_HAVE_TGZ_IN
   define(type, row<&Handle::tgz_in>, {"tgz_in", {"tarball", "directory"}, "use tar_in",
-      "Unpack a gzipped tar archive of the host into a directory of the guest.\n\ntarball: file of the host that is read\ndirectory: absolute path in the guest\n\nC: guestfs_tgz_in(3), since 1.0.3.\nDeprecated: use tar_in."});
+      "Unpack a gzipped tar archive of the host into a directory of the guest.\n\nA symlink of the guest on the way to that directory leads to the appliance's own files: for a disk from others give what realpath returned.\n\ntarball: file of the host that is read\ndirectory: absolute path in the guest\n\nC: guestfs_tgz_in(3), since 1.0.3.\nDeprecated: use tar_in."});
 #endif
 #ifdef GUESTFS_HAVE_TGZ_OUT
   define(type, row<&Handle::tgz_out>, {"tgz_out", {"directory", "tarball"}, "use tar_out",
-      "Pack a directory of the guest into a gzipped tar archive on the host.\n\ndirectory: absolute path in the guest\ntarball: file of the host that is written\n\nC: guestfs_tgz_out(3), since 1.0.3.\nDeprecated: use tar_out."});
+      "Pack a directory of the guest into a gzipped tar archive on the host.\n\nA symlink of the guest on the way to that directory leads to the appliance's own files: for a disk from others give what realpath returned. What is in the archive is for the guest to choose, links, devices and setuid bits too.\n\ndirectory: absolute path in the guest\ntarball: file of the host that is written\n\nC: guestfs_tgz_out(3), since 1.0.3.\nDeprecated: use tar_out."});
 #endif
 #ifdef GUESTFS_HAVE_TOUCH
   define(type, row<&Handle::touch>, {"touch", {"path"}, nullptr,
