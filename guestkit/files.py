@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import stat
 from typing import cast
 
@@ -83,8 +84,18 @@ def word_for(kind: FileKind) -> str:
 def guest_path(path: str) -> str:
     """Return the guest path without `.`, `..` and double slashes. Raise ValueError if it is not absolute."""
     if not path.startswith("/"):
-        raise ValueError(f"a path in the guest begins with /: {path!r}")
+        raise ValueError(f"a path in the guest begins with /: {path!r}{_of_windows(path)}")
     return absolute(path)
+
+
+def _of_windows(path: str) -> str:
+    r"""Return how to spell a path like C:\Windows\win.ini; "" for any other."""
+    found = re.match(r"([A-Za-z]):[\\/]*(.*)", path, re.DOTALL)
+    if found is None:
+        return ""
+    instead = "/" + found[2].replace("\\", "/")
+    case = "with capitals as the files have them, which case_sensitive_path tells"
+    return f"; on the filesystem of drive {found[1]} that is {instead!r}, {case}"
 
 
 def absolute(text: str) -> str:

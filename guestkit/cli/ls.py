@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="a JSON list: of each file its path, kind, size, permissions, owner and group by number, the time"
-        " of its last change in seconds, and where a link leads",
+        help="a JSON list: of each file its path, kind, size, permissions, owner and group by number, the"
+        " time of its last change in seconds, and where a link leads",
     )
     add_guest_options(parser)
 

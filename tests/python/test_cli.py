@@ -1702,6 +1702,12 @@ def test_a_word_behind_an_option_was_no_argument(words: str, expected: dict[str,
             "begins with /: 'etc'; -d DOMAIN stands in place of DISK",
             "ls [OPTION…] [PATH …]",
         ),
+        (
+            "ls web c:\\Windows\\win.ini",  # Regression: nothing told how to spell it
+            "on the filesystem of drive c that is '/Windows/win.ini', with capitals as the files have them,"
+            " which case_sensitive_path tells",
+            "ls [OPTION…] DISK [PATH …]",
+        ),
         ("cat -d web", "required: PATH", "cat [OPTION…] PATH [PATH …]"),
         ("df -q", "required: DISK", "df [OPTION…] DISK [DISK …]"),
         ("inspect a --key", "--key: expected one argument", "inspect [OPTION…] [DISK …]"),
