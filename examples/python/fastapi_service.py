@@ -4,7 +4,8 @@
     curl -N --json '{"disk": "debian.qcow2"}' http://127.0.0.1:8000/inspections
 
 Closing the connection cancels the inspection and ends its appliance. Whoever can reach the service can read
-the names of the disks' systems: it listens only on the loopback, and takes disks only from one folder.
+the names of the disks' systems: it listens only on the loopback, and takes disks only from one folder. Where
+strangers put disks there, give the inspection sandbox="strict" too: see SECURITY.md.
 """
 
 from __future__ import annotations
