@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def program() -> NoReturn:
     """Run `main` as the process' only work, and end the process as the command has ended."""
+    # Who ignores it has the programs that it starts ignore it: nobody would know how those end that we start.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     status = main()
     if status > 128:
         from guestkit.cli.ending import end_by_signal

@@ -1,10 +1,9 @@
-"""What the commands need of whoever starts them: open streams that are fit for any text, ends of children."""
+"""stdin, stdout and stderr as the commands need them: open, and fit for any text."""
 
 from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,11 +16,7 @@ def prepare() -> None:
     Otherwise Python would have None for it, `print` would write errors to stdout, and a disk that is opened
     could get the number of stderr. Reading stdin and writing to stdout fail then: a result that nobody gets
     is no success. Nobody misses stderr.
-
-    A caller that ignores SIGCHLD has the programs of ours do so, too: then nobody knows how one ends that we
-    run.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number, access in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDWR)):
         try:
             os.fstat(number)
