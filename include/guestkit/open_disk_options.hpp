@@ -31,8 +31,8 @@ inline const Backing allow{Backing::Rule::allow};
 
 }  // namespace backing
 
-/// What to do with a disk that another program is writing to, according to QEMU's locks, or a device that this
-/// host has mounted or uses in another way.
+/// What to do with a disk that another program is writing to, according to QEMU's locks, or a device that
+/// this host has mounted or uses in another way.
 enum class InUse {
   /// Read it without a lock, in its current state, and log a warning. Writing to it is always refused.
   allow,
