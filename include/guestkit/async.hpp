@@ -38,8 +38,8 @@ using future = boost::future<T>;
 ///     for (const auto& root : g.inspect_os().get()) …
 ///
 /// A call is queued when it is made, whether or not anybody waits for its future, and keeps copies of its
-/// arguments. future::get() throws the call's errors; the call itself throws HandleClosed and errors about
-/// its arguments.
+/// arguments; only the domain of add_libvirt_dom() must live until the future is ready. future::get() throws
+/// the call's errors; the call itself throws HandleClosed and errors about its arguments.
 ///
 /// Ownership: move-only. The destructor lets pending calls finish, as close() does, unless the stack is being
 /// unwound by an exception: then it cancels them. Threads: any thread may call at any time.

@@ -250,6 +250,11 @@ def _async_actions(api: Api) -> str:
 
 def _async_action(api: Api, action: Action) -> list[str]:
     lines = [f"  /// {action.summary_with('std::nullopt')}"]
+    lines += [
+        f"  /// @param {a.name}  not copied: it must live until the future is ready"
+        for a in action.arguments
+        if a.type == "pointer"
+    ]
     if action.deprecated:
         lines.append(f'  [[deprecated("{action.deprecation}")]]')
     parameters = [f"{ARGUMENTS[a.type]} {a.name}" for a in action.arguments]

@@ -99,6 +99,7 @@ class async_actions : public Core {
 
 #ifdef GUESTFS_HAVE_ADD_LIBVIRT_DOM
   /// Add every disk of an open libvirt domain object; return how many were added.
+  /// @param dom  not copied: it must live until the future is ready
   future<int> add_libvirt_dom(void* dom, const AddLibvirtDomOptions& options = {}) {
     return this->call("add_libvirt_dom", &Handle::add_libvirt_dom, dom, options);
   }

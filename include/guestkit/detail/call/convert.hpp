@@ -82,7 +82,8 @@ c_options<O> lower(const O& options) {
   return c_options<O>(options);
 }
 
-/// A copy of an argument that outlives what the argument is a view of, and that converts to its type.
+/// A copy of an argument that outlives what the argument is a view of, and that converts to its type. What a
+/// bare pointer points to is not copied.
 template <class A>
 auto keep(const A& argument) {
   if constexpr (std::is_same_v<A, cstr>)
