@@ -10,7 +10,6 @@
 #error "guestkit/async.hpp needs BOOST_THREAD_VERSION=5 before any Boost header: build with guestkit-async"
 #endif
 
-#include <cerrno>
 #include <filesystem>
 #include <optional>
 #include <utility>
@@ -84,9 +83,7 @@ class basic_async_guestfs : public detail::async_actions<Core> {
 
   /// Guestfs::set_event_callback(), without queueing. The callback runs on the thread of the call.
   Subscription set_event_callback(Event events, EventCallback callback) {
-    const auto queue = this->queue();
-    if (queue == nullptr) throw HandleClosed("set_event_callback", "the handle is not this process'", EBADF);
-    return queue->g.set_event_callback(events, std::move(callback));
+    return this->existing_queue("set_event_callback")->g.set_event_callback(events, std::move(callback));
   }
 
   /// Guestfs::launch_info(), without queueing.

@@ -523,6 +523,22 @@ BOOST_AUTO_TEST_CASE(a_handle_can_be_destroyed_by_its_own_call_and_by_a_continua
       .get();
 }
 
+BOOST_AUTO_TEST_CASE(a_handle_that_was_moved_from_was_taken_for_another_process_s) {
+  AsyncGuestfs g(plain);
+  const auto subscribe = [&] { return g.set_event_callback(Event::all, {}).number(); };
+  const AsyncGuestfs other(std::move(g));
+  BOOST_CHECK_EXCEPTION(subscribe(), HandleClosed,
+                        [](const Error& e) { return e.message() == "the handle was moved from"; });
+  g = AsyncGuestfs(plain);
+  BOOST_TEST(support::in_child([&] {
+               try {
+                 return std::to_string(subscribe());
+               } catch (const HandleClosed& e) {
+                 return e.message();
+               }
+             }) == "the handle belongs to the process before the fork; open one in this process");
+}
+
 BOOST_AUTO_TEST_CASE(a_moved_handle_keeps_its_calls, PATIENCE) {
   AsyncGuestfs g(plain);
   gate first;

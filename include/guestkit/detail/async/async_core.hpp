@@ -99,12 +99,17 @@ class async_core {
   template <class F>
   auto add(const action& op, F function, bool with_turn = true) {
     using R = std::decay_t<std::invoke_result_t<F&, queued_handle&>>;
-    const auto queue = queue_;
-    if (!queue) throw HandleClosed(op.name, "the handle was moved from", EBADF);
+    const auto queue = existing_queue(op.name);
     auto call = std::make_unique<future_call<R, F>>(op, std::move(function), with_turn);
     auto outcome = call->get_future();
     queue->add(std::move(call));
     return outcome;
+  }
+
+  /// Throws HandleClosed after a move.
+  std::shared_ptr<call_queue> existing_queue(const char* op) const {
+    if (!queue_) throw HandleClosed(op, "the handle was moved from", EBADF);
+    return queue_;
   }
 
   /// Null after a move and in a forked child. It survives a continuation that destroys this object.
