@@ -1,3 +1,26 @@
+// One stack of calls on two threads: one of them runs, the other one waits at its mailbox. A launch whose
+// callback makes a call itself:
+//
+//   main thread                                      helper
+//   launch(): call_aside()
+//     innermost = launch, helper.busy
+//     ask(helper): posts the call, waits       ──▶   guestfs_launch()
+//     PyErr_CheckSignals() at every interval           has an event: on_calling_thread()
+//                                              ◀──     ask(main): posts the callback, waits
+//     asking = helper; the callback, in Python
+//       get_memsize(): call_aside()
+//         the same helper: it has the turn
+//         innermost = get_memsize, outer = launch
+//         ask(helper): posts the call, waits   ──▶       guestfs_get_memsize()
+//                                              ◀──       posts "done"
+//         innermost = launch
+//     asking = none; posts "done"              ──▶     goes on in guestfs_launch(), which returns
+//                                              ◀──   posts "done"
+//     innermost = none, the helper is free
+//   launch() returns, or raises what interrupt() has kept
+//
+// A signal handler runs where the main thread looks for signals, with asking = none: no callback waits for
+// it. A call that it makes on another handle gets a second helper, and is innermost while it lasts.
 #include "signals.hpp"
 
 #include <atomic>
