@@ -5,21 +5,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <mutex>
 
 #include "guestkit/detail/base/form.hpp"
 #include "guestkit/detail/state/handle_state.hpp"
+#include "guestkit/event_types.hpp"
 
-namespace guestkit::inline GUESTKIT_FORM {
-
-// From event.hpp, whose bodies need this header.
-enum class Event : std::uint64_t;
-struct EventMessage;
-using EventCallback = std::function<void(const EventMessage&)>;
-
-namespace detail {
+namespace guestkit::inline GUESTKIT_FORM::detail {
 
 /// A registered callback.
 struct listener {
@@ -43,8 +36,7 @@ bool end_listening(handle_state& state, int number);
 void deliver(guestfs_h* h, void* opaque, std::uint64_t event, int event_handle, int flags, const char* text,
              std::size_t size, const std::uint64_t* numbers, std::size_t count) noexcept;
 
-}  // namespace detail
-}  // namespace guestkit::inline GUESTKIT_FORM
+}  // namespace guestkit::inline GUESTKIT_FORM::detail
 
 #ifndef GUESTKIT_COMPILED
 #include "guestkit/detail/call/listeners.ipp"

@@ -12,7 +12,6 @@
 #include "guestkit/detail/call/listeners.hpp"
 #include "guestkit/detail/state/verdict.hpp"
 #include "guestkit/detail/turn/callback_time.hpp"
-#include "guestkit/event.hpp"
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
