@@ -41,7 +41,7 @@ class future_call final : public queued_call {
 
   boost::future<R> get_future() { return promise_.get_future(); }
 
-  void run(queued_handle& g) override {
+  void run(Guestfs& g) override {
     if constexpr (std::is_void_v<R>)
       function_(g);
     else
@@ -98,7 +98,7 @@ class async_core {
   /// @param with_turn  as in queued_call
   template <class F>
   auto add(const action& op, F function, bool with_turn = true) {
-    using R = std::decay_t<std::invoke_result_t<F&, queued_handle&>>;
+    using R = std::decay_t<std::invoke_result_t<F&, Guestfs&>>;
     const auto queue = existing_queue(op.name);
     auto call = std::make_unique<future_call<R, F>>(op, std::move(function), with_turn);
     auto outcome = call->get_future();
@@ -114,7 +114,7 @@ class async_core {
 
   /// Null after a move and in a forked child. It survives a continuation that destroys this object.
   std::shared_ptr<call_queue> queue() const noexcept {
-    return queue_ && queue_->g.state()->generation == fork_generation() ? queue_ : nullptr;
+    return queue_ && state_of(queue_->g)->generation == fork_generation() ? queue_ : nullptr;
   }
 
  private:

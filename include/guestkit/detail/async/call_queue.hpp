@@ -20,13 +20,6 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// The blocking handle, with the access that the queue needs.
-class queued_handle : public Guestfs {
- public:
-  using Guestfs::Guestfs;
-  using Guestfs::state;
-};
-
 /// A call that is waiting for its turn or running.
 class queued_call {
  public:
@@ -38,7 +31,7 @@ class queued_call {
   virtual ~queued_call() = default;
 
   /// Makes the call and keeps its result.
-  virtual void run(queued_handle& g) = 0;
+  virtual void run(Guestfs& g) = 0;
   /// Keeps the error that ended the call.
   virtual void fail(std::exception_ptr error) noexcept = 0;
   /// Delivers the result or error to the call's future.
@@ -75,9 +68,9 @@ class call_queue : public std::enable_shared_from_this<call_queue> {
 
   bool is_open() const;
   /// Whether the calling thread is inside a call.
-  bool is_mine() const noexcept { return g.state()->turns->is_mine(); }
+  bool is_mine() const noexcept { return state_of(g)->turns->is_mine(); }
 
-  queued_handle g;
+  Guestfs g;
 
  private:
   using calls = std::deque<std::unique_ptr<queued_call>>;

@@ -21,8 +21,8 @@ inline call_queue::call_queue(const HandleOptions& options, executor& pool)
       function_pool_(&pool == &shared_executor() ? function_executor() : pool) {}
 
 inline void call_queue::add(std::unique_ptr<queued_call> call) {
-  g.state()->refuse_fork(call->op);
-  g.state()->turns->refuse_if_serving(call->op);
+  state_of(g)->refuse_fork(call->op);
+  state_of(g)->turns->refuse_if_serving(call->op);
   {
     const std::lock_guard lock(mutex_);
     if (terminated_) throw HandleClosed(call->op, "the handle is terminated", EBADF);
@@ -111,7 +111,7 @@ inline executor* call_queue::wanted_pool() {
 inline executor& call_queue::pool_of_first() const {
   const auto kind = waiting_.front()->kind;
   if (kind == call_kind::launch) return launch_pool_;
-  return kind == call_kind::function && !g.state()->turns->launched ? function_pool_ : pool_;
+  return kind == call_kind::function && !state_of(g)->turns->launched ? function_pool_ : pool_;
 }
 
 /// Returns false if the call that the thread was meant for has been cancelled in the meantime.
@@ -174,7 +174,7 @@ inline void call_queue::work(const executor& pool) {
 
 inline void call_queue::run(queued_call& call) {
   std::optional<turn> mine;
-  if (call.takes_turn) mine.emplace(g.state(), call.op);
+  if (call.takes_turn) mine.emplace(state_of(g), call.op);
   begin(call);
   try {
     call.run(g);

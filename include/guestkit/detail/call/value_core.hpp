@@ -1,4 +1,4 @@
-// The actions on a handle of its own, as Guestfs has them.
+// The actions on a handle of its own, as Guestfs has them. docs/architecture.md compares the Cores.
 #pragma once
 
 #include "guestkit/detail/base/action.hpp"
