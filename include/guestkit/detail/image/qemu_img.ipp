@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/base/cage_value.hpp"
 #include "guestkit/detail/base/diagnosis.hpp"
 #include "guestkit/detail/base/escape.hpp"
 #include "guestkit/detail/base/host_files.hpp"
@@ -49,15 +50,14 @@ class qemu_img_directory {
   std::string path_;
 };
 
-/// The command of a qemu-img that is shut in, without its arguments. The options are as appliance/cage.hpp
-/// wants them.
+/// The command of a qemu-img that is shut in, without its arguments.
 inline std::vector<std::string> caged_qemu_img(const described_image& image, const private_file& target,
                                                const qemu_img_directory& directory) {
-  std::string files;
-  for (const int file : image.inherited) files += std::to_string(file) + ',';
-  files += std::to_string(target.descriptor()) + 'w';
-  return {*image.cage, "-guestkit-cage", std::to_string(::getpid()) + ':' + files + ':' + directory.path(),
-          "-guestkit-program", program_file("qemu-img")};
+  std::vector<caged_file> files;
+  for (const int file : image.inherited) files.push_back({file});
+  files.push_back({target.descriptor(), true});
+  return {*image.cage, "-guestkit-cage", cage_value(files, directory.path()), "-guestkit-program",
+          program_file("qemu-img")};
 }
 
 /// Runs qemu-img and waits for it. Throws Error if it cannot be started.

@@ -12,7 +12,9 @@
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "guestkit/detail/base/cage_value.hpp"
 #include "guestkit/detail/base/diagnosis.hpp"
 #include "guestkit/detail/base/seconds.hpp"
 #include "guestkit/detail/launch/choosing.hpp"
@@ -190,7 +192,7 @@ GUESTKIT_INLINE void launcher::confine_hypervisor() {
   launch_call<int>(state_, guestfs_config, cstr("-sandbox"), std::optional(cstr(sandbox_rules)));
 }
 
-/// What QEMU will be able to open, as appliance/cage.hpp wants it.
+/// What QEMU will be able to open.
 GUESTKIT_INLINE std::string launcher::cage() const {
   auto& directory = state_->machine.cage;
   if (directory.empty())
@@ -200,14 +202,10 @@ GUESTKIT_INLINE std::string launcher::cage() const {
     throw LaunchError("launch", "sandbox=strict: " + directory + ": " + std::strerror(why), why,
                       {Cause::no_space, std::string(no_temporary_files)});
   }
-  std::string files;
-  for (const int file : state_->machine.disk_files) {
-    const bool writes = (::fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
-    if (!files.empty()) files += ',';
-    files += std::to_string(file);
-    if (writes) files += 'w';
-  }
-  return std::to_string(::getpid()) + ':' + files + ':' + directory;
+  std::vector<caged_file> files;
+  for (const int file : state_->machine.disk_files)
+    files.push_back({file, (::fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR});
+  return cage_value(files, directory);
 }
 
 /// Records the directory of the appliance's socket, so that a sweep finds it if this process is killed.
