@@ -85,13 +85,13 @@ GUESTKIT_INLINE void launcher::launch() {
       wait_for_memory(choice.mode);
     }
     limit_time();
-    start_appliance(state_, choice, [&] {
-      cover_settings(state_, choice);
+    const auto started = start_appliance(state_, choice, [&](const ApplianceChoice& what) {
+      cover_settings(state_, what);
       name_hypervisor();
       confine_hypervisor();
     });
-    info_.mode = choice.mode;
-    info_.reason = choice.reason;
+    info_.mode = started.mode;
+    info_.reason = started.reason;
   } catch (const LaunchError& e) {
     undo();
     say(std::string("failed (") + to_string(e.cause()) + ")");

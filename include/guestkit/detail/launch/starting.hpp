@@ -10,11 +10,14 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-/// Starts the appliance. If a restore fails, boots instead, once. Throws LaunchError.
-/// @param choice   becomes the appliance that was started in the end
-/// @param prepare  readies the C handle for the choice; again for the fresh one of the boot
-void start_appliance(const std::shared_ptr<handle_state>& state, ApplianceChoice& choice,
-                     const std::function<void()>& prepare);
+/// Readies the C handle for an appliance.
+using preparation = std::function<void(const ApplianceChoice&)>;
+
+/// Starts the appliance. If a restore fails, boots the lean one instead, once. Returns what was started in
+/// the end; throws LaunchError.
+/// @param prepare  called again for the fresh C handle of the boot
+ApplianceChoice start_appliance(const std::shared_ptr<handle_state>& state, const ApplianceChoice& choice,
+                                const preparation& prepare);
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
 

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -17,14 +18,9 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
-inline std::string verdict_of(handle_state& state) {
+inline warm::verdict verdict_of(handle_state& state) {
   const std::lock_guard lock(state.launches.mutex);
-  return state.launches.verdict;
-}
-
-/// Whether its hypervisor has spoken, but not of a boot.
-inline bool is_of_restore(const std::string& verdict) {
-  return !verdict.empty() && !verdict.starts_with(warm::normal_boot);
+  return warm::verdict_in(state.launches.verdict);
 }
 
 /// A fresh C handle with the configuration of the handle's own. Null if it cannot be made: the caller has
@@ -66,41 +62,48 @@ inline bool renew(const std::shared_ptr<handle_state>& state) {
   return true;
 }
 
-/// Boots the lean appliance after a failed restore. Returns false if it cannot be tried.
-inline bool boot_instead(const std::shared_ptr<handle_state>& state, ApplianceChoice& choice,
-                         const LaunchError& failure, const std::function<void()>& prepare) {
-  const auto said = verdict_of(*state);
-  choice.reason =
-      "the warm appliance failed: " + printable(said == warm::restoring ? failure.message() : said);
-  log(*state, LogLevel::warning, choice.reason + "; launching again without it");
+/// The lean appliance that was booted in the place of a warm one.
+inline ApplianceChoice lean_instead(ApplianceChoice choice, std::string reason) {
   choice.mode = ApplianceMode::lean;
-  choice.hypervisor.clear();
-  choice.cache.clear();
-  if (!renew(state)) return false;
-  state->output.console.clear();
-  prepare();
-  launch_call<void>(state, guestfs_launch);
-  return true;
+  choice.reason = std::move(reason);
+  return choice;
 }
 
-GUESTKIT_INLINE void start_appliance(const std::shared_ptr<handle_state>& state, ApplianceChoice& choice,
-                                     const std::function<void()>& prepare) {
-  prepare();
+/// Boots the lean appliance after a failed restore. Returns nothing if it cannot be tried.
+inline std::optional<ApplianceChoice> boot_instead(const std::shared_ptr<handle_state>& state,
+                                                   const ApplianceChoice& restored, const std::string& why,
+                                                   const preparation& prepare) {
+  auto choice = lean_instead(restored, "the warm appliance failed: " + printable(why));
+  log(*state, LogLevel::warning, choice.reason + "; launching again without it");
+  choice.hypervisor.clear();
+  choice.cache.clear();
+  if (!renew(state)) return std::nullopt;
+  state->output.console.clear();
+  prepare(choice);
+  launch_call<void>(state, guestfs_launch);
+  return choice;
+}
+
+GUESTKIT_INLINE ApplianceChoice start_appliance(const std::shared_ptr<handle_state>& state,
+                                                const ApplianceChoice& choice, const preparation& prepare) {
+  prepare(choice);
   {
     const std::lock_guard lock(state->launches.mutex);
     state->launches.verdict.clear();
   }
-  const bool restores = choice.mode == ApplianceMode::warm;
+  const bool is_warm = choice.mode == ApplianceMode::warm;
   try {
     launch_call<void>(state, guestfs_launch);
   } catch (const LaunchError& e) {
-    if (!restores || !is_of_restore(verdict_of(*state)) || !boot_instead(state, choice, e, prepare)) throw;
-    return;
+    const auto said = verdict_of(*state);
+    auto booted = is_warm && said.is_of_restore()
+                      ? boot_instead(state, choice, said.reason.empty() ? e.message() : said.reason, prepare)
+                      : std::nullopt;
+    if (!booted) throw;
+    return *std::move(booted);
   }
   const auto said = verdict_of(*state);
-  if (!restores || is_of_restore(said)) return;
-  choice.mode = ApplianceMode::lean;
-  choice.reason = said.empty() ? "" : printable(said.substr(warm::normal_boot.size()));
+  return !is_warm || said.is_of_restore() ? choice : lean_instead(choice, printable(said.reason));
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail

@@ -1,6 +1,7 @@
 // What the hypervisor of a warm appliance reports about itself: a line on stderr, where the handle reads it.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "guestkit/detail/base/form.hpp"
@@ -12,6 +13,25 @@ inline constexpr std::string_view verdict_prefix = "guestkit: ";
 inline constexpr std::string_view restoring = "restoring";
 inline constexpr std::string_view restore_failed = "restore failed: ";  ///< after "restoring"; then why
 inline constexpr std::string_view normal_boot = "normal boot: ";        ///< then why
+
+/// What it said of a launch.
+struct verdict {
+  enum class kind { none, boots, restores, failed };
+
+  kind what = kind::none;
+  std::string reason = {};  ///< why it boots, or what has failed
+
+  bool is_of_restore() const noexcept { return what == kind::restores || what == kind::failed; }
+};
+
+/// @param said  the last line, without its prefix; empty: it said nothing
+inline verdict verdict_in(std::string_view said) {
+  using enum verdict::kind;
+  if (said.empty()) return {};
+  if (said == restoring) return {restores};
+  if (said.starts_with(normal_boot)) return {boots, std::string(said.substr(normal_boot.size()))};
+  return {failed, std::string(said)};
+}
 
 /// Whether a line is the hypervisor's, which speaks first and then tells at most that its restore has failed,
 /// rather than one of the appliance's that looks like it.
