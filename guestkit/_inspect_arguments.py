@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import random
-from collections.abc import AsyncIterable, Callable, Collection, Iterable
+from collections.abc import AsyncIterable, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from guestkit import _native
-from guestkit.disks import Domain, Guest, named_disks
+from guestkit.disks import Domain, Guest, add_disks, named_disks
 from guestkit.errors import CallTimeout, Error
+from guestkit.guest import GuestArguments
 from guestkit.handle import Guestfs
 from guestkit.handle_options import INSPECTION, HandleOptions, check_limit, name_options_of, options_from
 from guestkit.inspection import DEFAULT_PARTS, Inspection, InspectOptions, Key, Mode, Part
@@ -21,6 +23,7 @@ from guestkit.opening import InspectKeywords, OpenDiskOptions, opening_from, par
 
 if TYPE_CHECKING:
     from guestkit.fleet import FleetProgress
+    from guestkit.languages import LanguagePackages
 
 #: The default timeout of a disk, in seconds: enough for an emulated launch and inspect_os of a large guest.
 TIMEOUT = 600.0
@@ -72,11 +75,13 @@ class InspectionJob:
     Attributes:
         verify: whether to inspect with libguestfs too and compare, or the share of guests to do that for
         handle: options of the guest's handle
+        languages: whether to look for the packages of programming languages, too
     """
 
     options: InspectOptions
     verify: bool | float
     handle: HandleOptions
+    languages: bool = False
 
     def __post_init__(self) -> None:
         """Reject wrong arguments before anything runs."""
@@ -113,6 +118,36 @@ class InspectionJob:
             self.handle.appliance,
             lambda: handle._inspect_disks(guest, options),
         )
+
+    def languages_in(
+        self,
+        handle: Guestfs,
+        guest: Guest,
+        inspection: Inspection,
+        step: Callable[[str], object] | None = None,
+    ) -> Sequence[LanguagePackages]:
+        """Return the packages of programming languages, if they are wanted.
+
+        handle: that of the inspection
+        """
+        if not self.languages:
+            return ()
+        from guestkit.languages import found_in  # only those who want it pay for this import
+
+        if step is not None:
+            step("looking for the packages of languages")
+        opening, keys = self.options.opening, tuple(self.options.keys)
+        asked = GuestArguments(guest=guest, keys=keys, opening=opening, handle=self.handle, step=step)
+        return found_in(inspection, asked, _launched(handle, asked), self.handle.call_timeout)
+
+
+@contextmanager
+def _launched(handle: Guestfs, asked: GuestArguments) -> Iterator[Guestfs]:
+    """Yield the handle; launch it, if no inspection has, since its result was kept."""
+    if handle.last_launch() is None:
+        add_disks(handle, asked.guest, asked.opening, step=asked.step)
+        handle.launch()
+    yield handle
 
 
 def _out_of_time(error: CallTimeout) -> CallTimeout:
@@ -194,6 +229,7 @@ def many(
     verify: bool | float = False,
     timeout: float | None = TIMEOUT,
     cache: Cache = None,
+    languages: bool = False,
     progress: Callable[[FleetProgress], object] | None = None,
     jobs_executor: Executor | None = None,
     **keywords: Unpack[InspectKeywords],
@@ -210,11 +246,13 @@ def many(
         cache=cache,
         **keywords,
     ).job
+    if not isinstance(languages, bool):
+        raise TypeError(f"inspect_many() argument 'languages' must be bool, not {type(languages).__name__}")
     if isinstance(disks, (str, bytes, os.PathLike, Domain)):  # whose letters would be guests
         raise TypeError("inspect_many() takes several guests; inspect() takes one")
     if concurrency == "auto" and jobs_executor is not None:
         concurrency = ON_EXECUTOR
-    return Many(disks, job, _number(concurrency), progress, jobs_executor)
+    return Many(disks, replace(job, languages=languages), _number(concurrency), progress, jobs_executor)
 
 
 #: The fields that an inspection does not take: it only reads, and its timeout stands for the limits of calls.

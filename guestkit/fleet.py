@@ -18,7 +18,7 @@ from collections.abc import AsyncIterable, Callable, Collection, Generator, Iter
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guestkit._inspect_arguments import TIMEOUT, InspectionJob, Many, One, many, one
 from guestkit._taking import taking
@@ -27,6 +27,9 @@ from guestkit.errors import Error, dropped
 from guestkit.generated.values import Cause
 from guestkit.handle import Guestfs
 from guestkit.inspection import Inspection
+
+if TYPE_CHECKING:
+    from guestkit.languages import LanguagePackages
 
 __all__ = ["TIMEOUT", "Failure", "FleetProgress", "Report", "inspect", "inspect_many"]
 
@@ -70,6 +73,7 @@ class Report:
         inspection: what was found; None if it failed
         error: why it failed; None if it did not
         seconds: how long it took, in seconds
+        languages: the packages of programming languages in each of its systems, if they were asked for
         index: which of the guests that were given it is, from 0. Two may have one name: that of a URL lacks
             the query
     """
@@ -79,10 +83,11 @@ class Report:
     inspection: Inspection | None = None
     error: Failure | None = None
     seconds: float = 0.0
+    languages: Sequence[LanguagePackages] = ()
     index: int = field(default=0, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as dictionaries, for `json.dumps`. Keys are only ever added."""
+        """Return the report without languages as dictionaries, for `json.dumps`. Keys are only ever added."""
         error = self.error
         return {
             "disk": self.disk,
@@ -155,6 +160,8 @@ def inspect_many(asked: Many) -> Generator[Report, None, None]:
     concurrency: how many at once; "auto": as many as this process has processors, its control groups'
         quotas included, or 100 on a jobs_executor. Launches also wait for memory
     timeout: for each guest, in seconds, 600 by default; None: no limit
+    languages: look for the packages of programming languages, too, as `guestkit.languages.find_in_guest`, in
+        the appliance that runs already; for that, the timeout begins again
     progress: called with a `FleetProgress` when something changes, on any thread
     jobs_executor: inspect the guests there instead of on threads of this process: a ProcessPoolExecutor,
         Dask's `Client.get_executor()`, any `concurrent.futures.Executor`. Jobs and reports are pickled. If
@@ -302,14 +309,13 @@ class _Local:
                         self._handles.add(g)
                         if self._ended:
                             g.terminate()
-                    found = self._job.run(g, guest, self._tally.following(index, guest))
+                    return inspected(self._job, g, guest, self._tally.following(index, guest))
                 finally:
                     with self._lock:
                         self._handles.discard(g)
                     self._tally.ended(index)
         except Exception as error:
             return failed(guest, error, time.monotonic() - begun)
-        return succeeded(guest, found, time.monotonic() - begun)
 
     def end(self) -> None:
         """Kill the inspections that still run: nobody waits for them any more."""
@@ -327,10 +333,19 @@ def elsewhere(job: InspectionJob, guest: Guest) -> Report:
 # ---- reports
 
 
-def succeeded(guest: Guest, inspection: Inspection, seconds: float) -> Report:
-    """Return the report of a guest that was inspected."""
+def inspected(job: InspectionJob, g: Guestfs, guest: Guest, step: Callable[[str], object] | None) -> Report:
+    """Inspect a guest on a new handle; return the report, or raise why there is none."""
+    begun = time.monotonic()
+    inspection = job.run(g, guest, step)
+    languages = job.languages_in(g, guest, inspection, step)
     names = names_of(guest)
-    return Report(disk=names[0], disks=names, inspection=inspection, seconds=seconds)
+    return Report(
+        disk=names[0],
+        disks=names,
+        inspection=inspection,
+        languages=languages,
+        seconds=time.monotonic() - begun,
+    )
 
 
 def failed(guest: Guest, error: Exception, seconds: float) -> Report:

@@ -16,6 +16,7 @@ import math
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import islice
 from time import monotonic
@@ -178,12 +179,26 @@ def find_in_guest(
         handle=options_from(options, of_handle, INSPECTION, "find_in_guest"),
     )
     check_limit("find_in_guest", "timeout", timeout)
+    return found_in(inspection, asked, launched(asked), timeout)
+
+
+def found_in(
+    inspection: Inspection,
+    asked: GuestArguments,
+    opening: AbstractContextManager[Guestfs],
+    timeout: float | None,
+) -> tuple[LanguagePackages, ...]:
+    """Return what `find_in_guest` does.
+
+    opening: gives a launched handle with the guest's disks
+    timeout: as in `find_in_guest`
+    """
     ends = math.inf if timeout is None else monotonic() + timeout
     roots = [system.root for system in inspection.operating_systems]
     found: dict[str, tuple[list[LanguagePackage], list[str]]] = {root: ([], []) for root in roots}
     unread = list(roots)
     try:
-        with launched(asked) as g:
+        with opening as g:
             for root in roots:
                 _gather_in(g, replace(asked, root=root), *found[root], ends)
                 unread.remove(root)

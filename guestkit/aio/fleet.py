@@ -9,7 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from guestkit._inspect_arguments import InspectionJob, Many, One, many, one
 from guestkit._taking import taking
@@ -19,9 +19,11 @@ from guestkit.aio.executor import programs_executor, run_in_thread
 from guestkit.aio.handle import AsyncGuestfs
 from guestkit.disks import Guest
 from guestkit.errors import dropped
-from guestkit.fleet import Report, Tally, elsewhere, failed, succeeded
+from guestkit.fleet import Report, Tally, elsewhere, failed, inspected
 from guestkit.handle import Guestfs
 from guestkit.inspection import Inspection
+
+T = TypeVar("T")
 
 
 @taking(one)
@@ -30,23 +32,12 @@ async def inspect(asked: One) -> Inspection:
 
     A cancel stops the inspection and waits until it has stopped.
     """
-    return await _inspect(asked.job, asked.guest, asked.step)
+    follow = None if asked.step is None else on_loop("inspect", "step", asked.step)
+    return await _run(asked.job, lambda handle: asked.job.run(handle, asked.guest, follow))
 
 
-async def _inspect(
-    job: InspectionJob,
-    guest: Guest,
-    step: Callable[[str], object] | None,
-    executor: Executor | None = None,
-    begun: Callable[[], object] = lambda: None,
-) -> Inspection:
-    """begun: called when a thread has begun"""
-    follow = None if step is None else on_loop("inspect", "step", step)
-
-    def work(handle: Guestfs) -> Inspection:
-        begun()
-        return job.run(handle, guest, follow)
-
+async def _run(job: InspectionJob, work: Callable[[Guestfs], T], executor: Executor | None = None) -> T:
+    """Run what inspects a guest with a handle of its own."""
     async with AsyncGuestfs(job.handle, executor=executor) as g:
         return await g._submit("inspect_disks", work)
 
@@ -123,17 +114,19 @@ _END = object()
 
 async def _report(index: int, guest: Guest, asked: Many, tally: Tally, threads: Executor | None) -> Report:
     begun = time.monotonic()
+    step = tally.following(index, guest)
+    follow = None if step is None else on_loop("inspect", "step", step)
 
-    def begin() -> None:
+    def work(handle: Guestfs) -> Report:
         nonlocal begun
         begun = time.monotonic()  # the wait for a thread is no part of it
+        return inspected(asked.job, handle, guest, follow)
 
     try:
         if asked.executor is not None:
             report = await _on_executor(asked.executor, asked.job, guest)
         else:
-            found = await _inspect(asked.job, guest, tally.following(index, guest), threads, begin)
-            report = succeeded(guest, found, time.monotonic() - begun)
+            report = await _run(asked.job, work, threads)
     except Exception as error:
         report = failed(guest, error, time.monotonic() - begun)
     finally:

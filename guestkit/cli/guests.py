@@ -149,17 +149,19 @@ def inspected(
     *,
     parts: Collection[Part] = DEFAULT_PARTS,
     mode: Mode = "auto",
+    languages: bool = False,
 ) -> Generator[Iterator[Report], None, None]:
     """Inspect guests, and show the progress meanwhile; yields the reports, each as soon as it is ready.
 
     how: how their disks are opened; call `opening` before any work: it may raise UsageError
-    parts, mode: as in `inspect_many`
+    parts, mode, languages: as in `inspect_many`
     """
     with screen.fleet(len(guests)) as progress:
         reports = inspect_many(
             guests,
             parts=parts,
             mode=mode,
+            languages=languages,
             **fleet_options(arguments),
             **how,
             progress=progress,

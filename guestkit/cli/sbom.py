@@ -10,7 +10,7 @@ from guestkit._text import at_most
 from guestkit._writing import write
 from guestkit.cli.ending import noting
 from guestkit.cli.errors import of_failure
-from guestkit.cli.guests import fleet_options, guests_of, handle_of, inspected, opening
+from guestkit.cli.guests import guests_of, inspected, opening
 from guestkit.cli.inspection_text import reported
 from guestkit.cli.options import (
     BESIDE,
@@ -22,10 +22,8 @@ from guestkit.cli.options import (
 from guestkit.cli.outputs import check_output
 from guestkit.cli.screen import Screen
 from guestkit.cli.usage import UsageError
-from guestkit.disks import Guest, names_of
+from guestkit.disks import names_of
 from guestkit.fleet import Report
-from guestkit.inspection import Inspection
-from guestkit.languages import LanguagePackages, find_in_guest
 from guestkit.sboms import FORMATS, DiskHash, Sbom, hash_disks, require, sbom
 from guestkit.sboms.files import file_names
 
@@ -66,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--languages",
         action="store_true",
-        help="with the packages of Python, npm and Java among the files, which takes another launch",
+        help="with the packages of Python, npm and Java among the files",
     )
     add_domain_options(parser, BESIDE)
     add_disk_options(parser)
@@ -83,10 +81,12 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     paths = _paths([names_of(guest)[0] for guest in guests], arguments)
     hashes = {names_of(disk)[0]: _hash(disk, screen) for disk in disks} if arguments.hashes else {}
     failed = done = 0
-    with noting(lambda: reported(done, len(guests))), inspected(arguments, screen, guests, how) as reports:
+    with (
+        noting(lambda: reported(done, len(guests))),
+        inspected(arguments, screen, guests, how, languages=arguments.languages) as reports,
+    ):
         for report in reports:
-            guest, path = guests[report.index], paths[report.index]
-            failed += not _write(report, guest, path, hashes, arguments, screen)
+            failed += not _write(report, paths[report.index], hashes, arguments, screen)
             done += 1
     return 1 if failed else 0
 
@@ -123,7 +123,6 @@ def _hash(disk: str, screen: Screen) -> DiskHash:
 
 def _write(
     report: Report,
-    guest: Guest,
     path: str | None,
     hashes: Mapping[str, DiskHash],
     arguments: argparse.Namespace,
@@ -135,8 +134,9 @@ def _write(
         return False
     name = os.path.basename(report.disk) or report.disk
     of_disks = [hashes[disk] for disk in report.disks if disk in hashes]
-    languages = _languages(report.inspection, guest, arguments) if arguments.languages else []
-    bill = sbom(report.inspection, format=arguments.to, name=name, hashes=of_disks, languages=languages)
+    bill = sbom(
+        report.inspection, format=arguments.to, name=name, hashes=of_disks, languages=report.languages
+    )
     if path is None:
         screen.write(bill.to_json())
     else:
@@ -147,21 +147,6 @@ def _write(
             return False
     _tell_gaps(report.disk, bill, screen)
     return bill.complete
-
-
-def _languages(
-    inspection: Inspection, guest: Guest, arguments: argparse.Namespace
-) -> Sequence[LanguagePackages]:
-    timeout = fleet_options(arguments)["timeout"]
-    with noting("the bill of this guest is not written"):
-        return find_in_guest(
-            guest,
-            inspection,
-            handle_of(arguments, timeout),
-            keys=arguments.keys,
-            timeout=timeout,
-            **opening(arguments),
-        )
 
 
 def _tell_gaps(disk: str, bill: Sbom, screen: Screen) -> None:

@@ -21,6 +21,8 @@ from guestkit import ApplianceCrashed, CallTimeout, FleetProgress, Guestfs, Laun
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.guest import mount_guest
 from guestkit.inspection import ALL_PARTS
+from tests.images.corpus import ROOT_UUID, Part, _make
+from tests.images.trees import debian
 
 MODES: tuple[Literal["auto", "libguestfs"], ...] = ("auto", "libguestfs")
 
@@ -28,6 +30,25 @@ MODES: tuple[Literal["auto", "libguestfs"], ...] = ("auto", "libguestfs")
 def shape(element: ElementTree.Element) -> object:
     """Return an element as a value, without the whitespace between its children."""
     return (element.tag, element.attrib, (element.text or "").strip(), [shape(child) for child in element])
+
+
+def test_the_packages_of_languages_needed_another_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = {"srv/flask-3.0.dist-info/METADATA": b"Name: flask\nVersion: 3.0\n"}
+    _make([Part(debian(**described), uuid=ROOT_UUID)], tmp_path / "disk.img")
+    monkeypatch.setattr(Guestfs, "launch", lambda g: pytest.fail("another launch"))
+
+    async def awaited() -> list[Report]:
+        return [one async for one in aio.inspect_many([tmp_path / "disk.img"], languages=True)]
+
+    for (report,) in (
+        list(guestkit.inspect_many([tmp_path / "disk.img"], languages=True)),
+        asyncio.run(awaited()),
+    ):
+        (found,) = report.languages
+        assert [(one.name, one.version) for one in found.packages] == [("flask", "3.0")]
+        assert found.gaps == ()
 
 
 @pytest.mark.full

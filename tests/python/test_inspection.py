@@ -36,6 +36,7 @@ from guestkit import (
     Report,
     _native,
     aio,
+    languages,
 )
 from guestkit import inspection as values
 from guestkit._inspect_arguments import many
@@ -44,7 +45,7 @@ from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import names_of
 from guestkit.fleet import FleetProgress, Tally
 from guestkit.fs import GuestFileSystem
-from guestkit.guest import mount_guest
+from guestkit.guest import GuestArguments, mount_guest
 from guestkit.inspection import (
     ALL_PARTS,
     Disk,
@@ -61,6 +62,7 @@ from guestkit.inspection import (
     WindowsFacts,
     json_schema,
 )
+from guestkit.languages import LanguagePackages
 from tests import schemas
 from tests.inspections import NOTHING_FOUND
 
@@ -525,6 +527,54 @@ def test_an_executor_was_given_the_whole_fleet_at_once(
     assert max(ahead) == most
 
 
+def test_languages_are_looked_for_side_by_side_in_the_appliances_of_the_inspections(
+    outcome: Any, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command launched another appliance for each guest, one after the other."""
+    all_of_them, used = threading.Barrier(3, timeout=60), []
+
+    def found_in(inspection: Inspection, asked: GuestArguments, opening: Any, timeout: float) -> Any:
+        with opening as g:
+            used.append(g)
+        all_of_them.wait()
+        return (LanguagePackages(packages=(), gaps=(names_of(asked.guest)[0], str(timeout))),)
+
+    outcome(lambda disk: FULL)
+    monkeypatch.setattr(Guestfs, "last_launch", lambda g: {}, raising=False)
+    monkeypatch.setattr("guestkit.languages.found_in", found_in)
+    told: list[str] = []
+    reports = fleet.run(
+        ["a", "b", "c"],
+        concurrency=3,
+        languages=True,
+        timeout=7,
+        progress=lambda now: told.extend(now.steps.values()),
+    )
+    assert {report.disk: report.languages[0].gaps for report in reports} == {
+        name: (name, "7") for name in "abc"
+    }
+    assert len({id(g) for g in used}) == 3
+    assert "looking for the packages of languages" in told
+    assert [report.languages for report in fleet.run(["a"])] == [()]
+    with pytest.raises(TypeError, match="'languages' must be bool"):
+        fleet.run(["a"], languages="npm")
+
+
+def test_the_languages_of_a_guest_whose_inspection_was_kept_need_a_launch(
+    outcome: Any, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[object] = []
+    outcome(lambda disk: FULL)
+    monkeypatch.setattr(
+        "guestkit._inspect_arguments.add_disks", lambda g, guest, opening, step: done.append(guest)
+    )
+    monkeypatch.setattr(Guestfs, "launch", lambda g: done.append("launch"))
+    monkeypatch.setattr(languages, "_gather_in", lambda g, asked, *_: done.append(asked.root))
+    (report,) = fleet.run(["a"], languages=True)
+    assert done == ["a", "launch", *(system.root for system in FULL.operating_systems)]
+    assert [one.root for one in report.languages] == done[2:]
+
+
 class AtOnce(Executor):
     """Has done what it is given when it has taken it."""
 
@@ -636,7 +686,8 @@ def test_the_time_of_an_inspection_began_while_it_waited_for_a_thread(
             return super().submit(*work, **arguments)
 
     outcome(lambda disk: FULL)
-    monkeypatch.setattr("guestkit.aio.fleet.time", SimpleNamespace(monotonic=lambda: now))
+    for module in ("guestkit.fleet", "guestkit.aio.fleet"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: now))
     with Late(1) as executor:
         aio.set_executor(executor)
         try:

@@ -632,6 +632,7 @@ def test_the_command_tells_why_there_are_none(
         disk="/nowhere.img",
         disks=("/nowhere.img",),
         inspection=replace(NOTHING_FOUND, operating_systems=(DEMO_SYSTEM,)),
+        languages=(LanguagePackages(packages=(), gaps=("open_disk: /nowhere.img: no such file",)),),
     )
     monkeypatch.setattr(guestkit.cli.guests, "inspect_many", lambda *given, **options: iter_of(report))
     assert main(["sbom", "--languages", "/nowhere.img"]) == 1

@@ -28,7 +28,6 @@ from guestkit.cli import main
 from guestkit.demo import DEMO_SYSTEM
 from guestkit.disks import Guest, names_of
 from guestkit.fleet import Failure
-from guestkit.handle_options import HandleOptions
 from guestkit.inspection import Application, OperatingSystem, PartFailure, UnopenedFilesystem
 from guestkit.languages import LanguagePackage, LanguagePackages
 from guestkit.sboms import DiskHash, SbomFormat, hash_disks
@@ -571,7 +570,7 @@ def test_hashes_are_in_the_bill(format: SbomFormat, tmp_path: Path) -> None:
 
 # The command.
 
-Serve = Callable[..., None]
+Serve = Callable[..., list[dict[str, Any]]]
 GOOD = found(DEBIAN)
 BAD = Failure(kind="Error", message="bad.img: is empty", errno=22, op="probe")
 
@@ -582,15 +581,19 @@ def report(disk: str, inspection: Inspection | None = GOOD, error: Failure | Non
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Serve:
-    """Feed the command these reports, the last one first, in an empty directory."""
+    """Feed the command these reports, the last one first, in an empty directory; return what it asked for."""
     monkeypatch.chdir(tmp_path)
 
-    def serve(*reports: Report) -> None:
+    def serve(*reports: Report) -> list[dict[str, Any]]:
+        asked: list[dict[str, Any]] = []
+
         def inspect_many(guests: Iterable[Guest], **options: Any) -> Iterator[Report]:
+            asked.append(options)
             assert [names_of(guest) for guest in guests] == [tuple(report.disks) for report in reports]
             yield from (replace(report, index=index) for index, report in reversed(list(enumerate(reports))))
 
         monkeypatch.setattr(guestkit.cli.guests, "inspect_many", inspect_many)
+        return asked
 
     return serve
 
@@ -620,13 +623,11 @@ def test_an_incomplete_bill_is_written_and_told_with_status_1(
 
 
 def test_a_guest_chose_how_many_gaps_of_its_bill_were_told(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Regression: there was a line for each, up to 50,000. The bill has them all."""
     gaps = tuple(f"/{number}.jar: is not read" for number in range(150))
-    languages = [LanguagePackages(packages=(), gaps=gaps)]
-    monkeypatch.setattr(guestkit.cli.sbom, "_languages", lambda *_: languages)
-    serve(report("web.img"))
+    serve(replace(report("web.img"), languages=[LanguagePackages(packages=(), gaps=gaps)]))
     assert main(["sbom", "--languages", "web.img"]) == 1
     out, err = capsys.readouterr()
     assert out.count(".jar: is not read") == 150
@@ -646,24 +647,18 @@ def test_a_disk_that_fails_costs_its_own_bill(
 
 
 def test_a_system_that_fails_costs_the_languages_of_no_other(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And the gap did not tell whose it is."""
-
-    def find_in_guest(
-        disk: Guest, inspection: Inspection, options: HandleOptions, *, timeout: float, **_: Any
-    ) -> tuple[LanguagePackages, ...]:
-        assert (disk, timeout, options.call_timeout) == ("web.img", 60, 60)
-        flask = LanguagePackage(kind="pypi", name="flask", version="3", path="/flask.dist-info")
-        gap = "mount_guest: /dev/sda1: is damaged"
-        return (
-            LanguagePackages(root="/dev/sda1", packages=(), gaps=(gap,)),
-            LanguagePackages(root="/dev/sda2", packages=[flask]),
-        )
-
-    monkeypatch.setattr(guestkit.cli.sbom, "find_in_guest", find_in_guest)
-    serve(report("web.img", found(*(replace(DEMO_SYSTEM, root=f"/dev/sda{n}") for n in (1, 2)))))
+    flask = LanguagePackage(kind="pypi", name="flask", version="3", path="/flask.dist-info")
+    languages = (
+        LanguagePackages(root="/dev/sda1", packages=(), gaps=("mount_guest: /dev/sda1: is damaged",)),
+        LanguagePackages(root="/dev/sda2", packages=[flask]),
+    )
+    of_two = found(*(replace(DEMO_SYSTEM, root=f"/dev/sda{n}") for n in (1, 2)))
+    asked = serve(replace(report("web.img", of_two), languages=languages))
     assert main(["sbom", "--languages", "--timeout", "60", "web.img"]) == 1
+    assert [(options["languages"], options["timeout"]) for options in asked] == [(True, 60)]
     out, err = capsys.readouterr()
     assert "pkg:pypi/flask@3" in out
     assert err == (
