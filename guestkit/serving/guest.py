@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from guestkit import _operations as operations
@@ -17,7 +17,8 @@ from guestkit.aio.lent import Lent
 from guestkit.errors import ApplianceCrashed, CallTimeout, Error, HandleClosed
 from guestkit.files import CHUNK, absolute
 from guestkit.handle import Guestfs
-from guestkit.serving.limits import BEGINNING, MOST, NAMES, TOGETHER
+from guestkit.serving.limits import MOST, NAMES
+from guestkit.serving.openings import Openings
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -45,16 +46,11 @@ class GuestFiles:
         self.changes = 0
         self._names = 0
         self._storing: set[asyncio.Task[object]] = set()
-        self._to_begin: list[tuple[str, asyncio.Future[tuple[StatNS, bytes]]]] = []
-        self._beginning: asyncio.Task[None] | None = None
-        self._openings: set[asyncio.Future[tuple[StatNS, bytes]]] = set()
+        self._openings = Openings(self.look)
 
     async def close(self) -> None:
         """Break off what still runs, and wait until nothing of the uploads is left."""
-        if self._beginning is not None:
-            self._beginning.cancel()
-        for outcome in tuple(self._openings):
-            outcome.cancel()
+        self._openings.cancel()
         for task in self._storing:
             task.cancel()
         await all_done(self._storing)
@@ -87,31 +83,7 @@ class GuestFiles:
 
         What is asked for while the guest is busy is read in one turn, which takes less time for each file.
         """
-        outcome: asyncio.Future[tuple[StatNS, bytes]] = asyncio.get_running_loop().create_future()
-        self._to_begin.append((path, outcome))
-        if self._beginning is None or self._beginning.done():
-            self._beginning = asyncio.create_task(self._begin_all())
-        self._openings.add(outcome)
-        try:
-            return await outcome
-        finally:
-            self._openings.discard(outcome)
-
-    async def _begin_all(self) -> None:
-        while wanted := self._to_begin[:TOGETHER]:
-            del self._to_begin[:TOGETHER]
-            found: Sequence[tuple[StatNS, bytes] | Exception]
-            try:
-                found = await self.look(operations.beginnings, [(path, BEGINNING) for path, _ in wanted])
-            except Exception as error:  # it is the clients' to tell
-                found = [error] * len(wanted)
-            for (_, outcome), one in zip(wanted, found, strict=True):
-                if outcome.done():  # the client has gone
-                    continue
-                if isinstance(one, Exception):
-                    outcome.set_exception(one)
-                else:
-                    outcome.set_result(one)
+        return await self._openings.begin(path)
 
     async def parts(self, path: str, start: int, end: int, known: Entry) -> AsyncIterator[bytes]:
         """Yield a part of a regular file, in pieces, between which other clients have their turns.
