@@ -25,6 +25,7 @@ from guestkit import (
     HandleClosed,
     LaunchError,
 )
+from guestkit.guest import mount_guest
 
 if TYPE_CHECKING:
     from tests.python.conftest import Hypervisor
@@ -239,6 +240,19 @@ def test_an_errno_comes_along(g: Guestfs) -> None:
         g.internal_test_set_output("/nowhere/output")
     assert caught.value.op == "internal_test_set_output"
     assert caught.value.errno == errno.ENOENT
+
+
+def test_what_needs_an_appliance_was_called_by_the_name_of_its_first_action() -> None:
+    with Guestfs(environment=False) as g:
+        for op, call in {
+            "mount_guest": lambda: mount_guest(g),
+            "walk": lambda: g.walk("/"),
+            "read_small": lambda: g.read_small("/etc/fstab"),
+            "ls": lambda: g.ls("/"),
+        }.items():
+            with pytest.raises(Error) as caught:
+                call()
+            assert str(caught.value) == f"{op}: the handle is not launched; call launch() first"
 
 
 def test_the_call_is_named_once_also_where_libguestfs_names_it(g: Guestfs) -> None:

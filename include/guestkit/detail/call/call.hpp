@@ -48,6 +48,9 @@ class call_scope {
 
   guestfs_h* h() const noexcept { return state_->h; }
 
+  /// libguestfs is called next: this is one of its actions, and not an operation of guestkit's own.
+  void begin() noexcept { calls_libguestfs_ = true; }
+
   /// Refuses the call if the next descriptors are too high for select(): libguestfs would abort the process.
   void refuse_high_descriptors();
 
@@ -65,12 +68,15 @@ class call_scope {
  private:
   struct of_thread;
   static of_thread& here() noexcept;
+  const char* users_op() const noexcept;
   static void take(guestfs_h* h, void*, const char* message) noexcept;
 
   std::shared_ptr<handle_state> state_;
   action op_;
   bool takes_turn_;
-  call_scope* outer_ = nullptr;  // the call whose callback makes this one
+  bool calls_libguestfs_ = false;
+  call_scope* outer_ =
+      nullptr;  // the call whose callback makes this one, or the operation that it is part of
   std::string message_;
   int number_ = 0;
 };
@@ -103,6 +109,7 @@ class [[nodiscard]] outcome {
 /// Calls fn in a scope that is open.
 template <class R, class C, class... P, class... A>
 outcome<R> attempt(call_scope& scope, C (*fn)(guestfs_h*, P...), const A&... arguments) {
+  scope.begin();
   (scope.hide_secrets(arguments), ...);
   scope.refuse_high_descriptors();
   if constexpr (std::is_same_v<R, buffer>) {

@@ -55,6 +55,14 @@ GUESTKIT_INLINE call_scope::~call_scope() {
     state_->turns->leave_passing();
 }
 
+/// What the user has called: the action, or the operation of guestkit's own that it is part of.
+GUESTKIT_INLINE const char* call_scope::users_op() const noexcept {
+  const call_scope* found = this;
+  while (found->outer_ != nullptr && found->outer_->state_ == state_ && !found->outer_->calls_libguestfs_)
+    found = found->outer_;
+  return found->op_.name;
+}
+
 GUESTKIT_INLINE void call_scope::refuse_high_descriptors() {
   if (!op_.waits_for_programs) return;
   const char* const fault = spare_descriptors::shared().fill();
@@ -88,7 +96,7 @@ GUESTKIT_INLINE Error call_scope::error() const {
                            state_->output.console.lines());
   }
   if (needs_launch(message_))
-    return Error(op_.name, "the handle is not launched", number_, {Cause::unknown, "call launch() first"});
+    return Error(users_op(), "the handle is not launched", number_, {Cause::unknown, "call launch() first"});
   return Error(op_.name, message_, number_, complaint_of_own_files(message_));
 }
 
