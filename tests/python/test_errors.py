@@ -244,12 +244,13 @@ def test_an_errno_comes_along(g: Guestfs) -> None:
 
 def test_what_needs_an_appliance_was_called_by_the_name_of_its_first_action() -> None:
     with Guestfs(environment=False) as g:
-        for op, call in {
+        calls: dict[str, Callable[[], object]] = {
             "mount_guest": lambda: mount_guest(g),
             "walk": lambda: g.walk("/"),
             "read_small": lambda: g.read_small("/etc/fstab"),
             "ls": lambda: g.ls("/"),
-        }.items():
+        }
+        for op, call in calls.items():
             with pytest.raises(Error) as caught:
                 call()
             assert str(caught.value) == f"{op}: the handle is not launched; call launch() first"
