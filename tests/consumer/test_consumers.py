@@ -148,7 +148,7 @@ def test_a_program_that_mixes_the_two_forms_does_not_link(prefix: Path, tmp_path
     mixed = [*command, str(whole), str(tmp_path / "part.o"), *flags, "-o", str(tmp_path / "mixed")]
     done = subprocess.run(mixed, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "undefined reference to `show(guestkit::compiled_0_4_0::Error const&)'" in done.stderr
+    assert re.search(r"undefined reference to `show\(guestkit::compiled_\w+::Error const&\)'", done.stderr)
 
 
 def test_two_versions_in_one_process_shared_what_each_has_of_its_own(tmp_path: Path) -> None:
