@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from guestkit import _native
+from guestkit._language_packages import LanguagePackages
 from guestkit.disks import Domain, Guest, add_disks, named_disks
 from guestkit.errors import CallTimeout, Error
 from guestkit.guest import GuestArguments
@@ -23,7 +24,6 @@ from guestkit.opening import InspectKeywords, OpenDiskOptions, opening_from, par
 
 if TYPE_CHECKING:
     from guestkit.fleet import FleetProgress
-    from guestkit.languages import LanguagePackages
 
 #: The default timeout of a disk, in seconds: enough for an emulated launch and inspect_os of a large guest.
 TIMEOUT = 600.0

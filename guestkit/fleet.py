@@ -18,18 +18,16 @@ from collections.abc import AsyncIterable, Callable, Collection, Generator, Iter
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from guestkit._inspect_arguments import TIMEOUT, InspectionJob, Many, One, many, one
+from guestkit._language_packages import LanguagePackages
 from guestkit._taking import taking
 from guestkit.disks import Guest, names_of
 from guestkit.errors import Error, dropped
 from guestkit.generated.values import Cause
 from guestkit.handle import Guestfs
 from guestkit.inspection import Inspection
-
-if TYPE_CHECKING:
-    from guestkit.languages import LanguagePackages
 
 __all__ = ["TIMEOUT", "Failure", "FleetProgress", "Report", "inspect", "inspect_many"]
 
@@ -155,8 +153,8 @@ def inspect_many(asked: Many) -> Generator[Report, None, None]:
 
     Leaving the loop early stops the running inspections.
 
-    disks: the guests, each as `inspect` takes one; the next is taken when there is room for it, and no report
-        is ready that would have to wait for its name
+    disks: the guests, each as `inspect` takes one; the next is taken when there is room for it and no report
+        is ready. As long as the iterable waits for the next one, no report is given: guestkit.aio can do both
     concurrency: how many at once; "auto": as many as this process has processors, its control groups'
         quotas included, or 100 on a jobs_executor. Launches also wait for memory
     timeout: for each guest, in seconds, 600 by default; None: no limit

@@ -17,11 +17,12 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from time import monotonic
-from typing import IO, TYPE_CHECKING, Any, Literal, Unpack
+from typing import IO, TYPE_CHECKING, Any, Unpack
 
+from guestkit._language_packages import LanguagePackage, LanguagePackages
 from guestkit._operations.trees import TIME_IS_OVER
 from guestkit._walk import told, walk
 from guestkit.disks import Guest
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 __all__ = ["LanguagePackage", "LanguagePackages", "find_in_guest", "find_packages"]
-
-#: By the types of package URLs.
-Kind = Literal["pypi", "npm", "maven"]
 
 #: How many files of each kind are read, and how much of each one, in bytes.
 MOST_FILES = 20_000
@@ -67,39 +65,6 @@ DEEPEST = 3
 
 #: How many files are read by one call.
 _BATCH = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LanguagePackage:
-    """A package of a programming language. A text is "" where it is unknown.
-
-    Attributes:
-        kind: "pypi", "npm" or "maven", the type of its package URL
-        group: Maven's groupId, or npm's scope with its @
-        path: of the file that describes it; of an archive in an archive, "/srv/app.jar!/BOOT-INF/lib/a.jar"
-    """
-
-    kind: Kind
-    group: str = ""
-    name: str
-    version: str
-    license: str = ""
-    summary: str = ""
-    path: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LanguagePackages:
-    """The packages of an operating system.
-
-    Attributes:
-        root: the filesystem that holds the system, as in `OperatingSystem.root`; "": of the only system
-        gaps: what was not read, a sentence each
-    """
-
-    root: str = ""
-    packages: Sequence[LanguagePackage]
-    gaps: Sequence[str] = ()
 
 
 def find_packages(g: Guestfs, *, root: str = "", timeout: float | None = None) -> LanguagePackages:

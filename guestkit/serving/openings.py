@@ -12,9 +12,6 @@ from guestkit.serving.limits import BEGINNING, TOGETHER
 if TYPE_CHECKING:
     from guestkit.generated.structs import StatNS
 
-    #: The status of a file, and its beginning.
-    Opened = tuple[StatNS, bytes]
-
 
 class Openings:
     """Reads the beginnings of files: those that are opened while the guest is busy, in one turn."""
@@ -22,13 +19,13 @@ class Openings:
     def __init__(self, look: Callable[..., Coroutine[Any, Any, Any]]) -> None:
         """look: runs one of the operations as one turn"""
         self._look = look
-        self._waiting: list[tuple[str, asyncio.Future[Opened]]] = []
+        self._waiting: list[tuple[str, asyncio.Future[tuple[StatNS, bytes]]]] = []
         self._reading: asyncio.Task[None] | None = None
-        self._outcomes: set[asyncio.Future[Opened]] = set()
+        self._outcomes: set[asyncio.Future[tuple[StatNS, bytes]]] = set()
 
-    async def begin(self, path: str) -> Opened:
+    async def begin(self, path: str) -> tuple[StatNS, bytes]:
         """Return the status of a regular file and its beginning."""
-        outcome: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[tuple[StatNS, bytes]] = asyncio.get_running_loop().create_future()
         self._waiting.append((path, outcome))
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read())
@@ -48,7 +45,7 @@ class Openings:
     async def _read(self) -> None:
         while wanted := self._waiting[:TOGETHER]:
             del self._waiting[:TOGETHER]
-            found: Sequence[Opened | Exception]
+            found: Sequence[tuple[StatNS, bytes] | Exception]
             try:
                 found = await self._look(operations.beginnings, [(path, BEGINNING) for path, _ in wanted])
             except Exception as error:  # it is the clients' to tell

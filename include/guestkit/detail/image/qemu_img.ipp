@@ -54,8 +54,9 @@ class qemu_img_directory {
 inline std::vector<std::string> caged_qemu_img(const described_image& image, const private_file& target,
                                                const qemu_img_directory& directory) {
   std::vector<caged_file> files;
-  for (const int file : image.inherited) files.push_back({file});
-  files.push_back({target.descriptor(), true});
+  files.reserve(image.inherited.size() + 1);
+  for (const int file : image.inherited) files.push_back({.number = file, .writes = false});
+  files.push_back({.number = target.descriptor(), .writes = true});
   return {*image.cage, "-guestkit-cage", cage_value(files, directory.path()), "-guestkit-program",
           program_file("qemu-img")};
 }

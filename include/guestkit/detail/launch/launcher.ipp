@@ -203,8 +203,9 @@ GUESTKIT_INLINE std::string launcher::cage() const {
                       {Cause::no_space, std::string(no_temporary_files)});
   }
   std::vector<caged_file> files;
+  files.reserve(state_->machine.disk_files.size());
   for (const int file : state_->machine.disk_files)
-    files.push_back({file, (::fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR});
+    files.push_back({.number = file, .writes = (::fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR});
   return cage_value(files, directory);
 }
 

@@ -28,9 +28,10 @@ struct verdict {
 inline verdict verdict_in(std::string_view said) {
   using enum verdict::kind;
   if (said.empty()) return {};
-  if (said == restoring) return {restores};
-  if (said.starts_with(normal_boot)) return {boots, std::string(said.substr(normal_boot.size()))};
-  return {failed, std::string(said)};
+  if (said == restoring) return {.what = restores};
+  if (said.starts_with(normal_boot))
+    return {.what = boots, .reason = std::string(said.substr(normal_boot.size()))};
+  return {.what = failed, .reason = std::string(said)};
 }
 
 /// Whether a line is the hypervisor's, which speaks first and then tells at most that its restore has failed,
