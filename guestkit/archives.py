@@ -1,7 +1,7 @@
 """Archives of disks, examined without unpacking them.
 
 for disk in disks_in_archive("web.ova"):
-    print(disk.name, disk.size)
+    print(printable(disk.name), disk.size)
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     compared = guestkit.diff(guestkit.inspect("before.qcow2"), guestkit.inspect("after.qcow2"))
     for change in compared.changes:
-        print(change.part, change.name, change.before, change.after)
+        print(printable(f"{change.part} {change.name}: {change.before} -> {change.after}"))
 
 Versions are compared by univers, which knows each distribution's rules; the extra `diff` installs it.
 """

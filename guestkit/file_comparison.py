@@ -1,7 +1,7 @@
 """Compare the files of two guests.
 
     for change in diff_guests("before.qcow2", "after.qcow2", glob="/etc/*", text=True).changes:
-        print(change.name, change.field, change.before, change.after, *change.text)
+        print(*map(printable, [change.name, change.field, *change.text]))
 
 Contents are compared by their SHA-256, which the appliance computes. All names, targets and texts come from
 the guests: treat them as hostile.

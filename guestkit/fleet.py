@@ -3,7 +3,7 @@
     inspection = guestkit.inspect("web.qcow2")
 
     async for report in guestkit.aio.inspect_many(Path("/srv/images").glob("*.qcow2")):
-        print(report.disk, report.error or report.inspection.operating_systems)
+        print(printable(f"{report.disk}: {report.error or report.inspection.operating_systems}"))
 
 If a disk fails, its report says why and the others go on. Disks are only read.
 """

@@ -44,7 +44,7 @@ class Guestfs(_native.Handle):
             g.open_disk("disk.qcow2")
             g.launch()
             for root in g.inspect_os():
-                print(g.inspect_get_product_name(root))
+                print(printable(g.inspect_get_product_name(root)))
 
     The methods have libguestfs' own names, so guestfs(3) is their manual. They take str, bytes and
     os.PathLike for text, raise `guestkit.Error`, and release the GIL while they run. Any thread may call at

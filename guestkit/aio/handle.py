@@ -56,7 +56,7 @@ class AsyncGuestfs(AsyncActions):
             await g.open_disk("disk.qcow2")
             await g.launch()
             for root in await g.inspect_os():
-                print(await g.inspect_get_product_name(root))
+                print(printable(await g.inspect_get_product_name(root)))
 
     A call is queued when it is made, not when it is awaited; `set_event_callback`, `delete_event_callback`,
     `launch_info`, `mount_info` and `user_cancel` wait for no call, and do nothing until they are awaited. A

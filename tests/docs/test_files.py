@@ -11,7 +11,7 @@ from tests.docs.snippets import blocks, qcow2, run_python
 
 #: What each program prints.
 PRINTED = {
-    "url": f'PRETTY_NAME="{DEMO_SYSTEM.product_name}"\n\n',
+    "url": f'PRETTY_NAME="{DEMO_SYSTEM.product_name}"\n',
     "direct": "['/etc/debian_version', '/etc/fstab', '/etc/hostname', '/etc/hosts', '/etc/os-release', "
     "'/etc/passwd']\nb'LABEL=demo'\n[] ['/etc/os-release']\n",
     "writing": "",

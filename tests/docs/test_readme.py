@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from guestkit import open_guest
 from guestkit.demo import DEMO_SYSTEM
 from tests.docs.snippets import ROOT, block, blocks, qcow2, run_python, run_shell
 from tests.fleets import fleet
 
+CLEAR = "\x1b[2J"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -51,6 +53,50 @@ def test_a_guest_s_text_was_printed_raw_and_read_without_bounds(program: Path) -
     text = program.read_text(encoding="utf-8")
     assert not re.findall(r"<< (?:root|device)\b|print\(root\b|\{(?:root|device)\}", text)
     assert not re.findall(r"read_lines\(|= g\.read_file\(|read_file\(\S+\.view", text)
+
+
+@pytest.fixture(scope="module")
+def hostile(demo_guest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a disk whose guest clears the screen in what it calls itself and in its files."""
+    folder = tmp_path_factory.mktemp("hostile")
+    with open_guest(
+        qcow2(demo_guest, folder / "disk.qcow2"), readonly=False, format="qcow2", mounts={"/": "sda1"}
+    ) as g:
+        for file in ("hostname", "hosts", "fstab"):
+            g.write(f"/etc/{file}", g.read_small(f"/etc/{file}").rstrip() + f" #{CLEAR}\n".encode())
+        system = g.read_small("/etc/os-release").replace(b'PRETTY_NAME="', b'PRETTY_NAME="' + CLEAR.encode())
+        g.write("/etc/os-release", system)
+        g.write(f"/etc/.{CLEAR}", b"first in the directory\n")
+    (folder / "web.key").write_text("opens nothing\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("page", "marker"),
+    [
+        ("README.md", "import Guestfs"),
+        ("async.md", "open_guest"),
+        pytest.param("README.md", "AsyncGuestfs", marks=pytest.mark.full),
+        ("coming-from-rust-guestkit.md", ""),
+        ("coming-from-virt-tools.md", ""),
+        pytest.param("files.md", "readline", marks=pytest.mark.full),
+        ("fleet.md", "asyncio.run"),
+        ("inspection.md", "unopened"),
+        ("inspection.md", "open_guest"),
+        pytest.param("keys.md", "a third one", marks=pytest.mark.full),
+        ("keys.md", "asyncio"),
+    ],
+)
+def test_a_program_printed_what_a_guest_says_as_it_is(page: str, marker: str, hostile: Path) -> None:
+    printed = run_python(block(page, "python", marker), hostile)
+    assert CLEAR not in printed
+    assert r"\x1b[2J" in printed
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
+def test_a_program_read_a_file_of_a_guest_without_bounds(page: str) -> None:
+    for program in blocks(page, "python"):
+        assert not re.findall(r"\.(?:read_file|cat|read_lines|read_text)\(|\.readline\(\)", program)
 
 
 def test_the_async_program(here: Path) -> None:
@@ -93,8 +139,8 @@ def test_the_programs_about_inspection(demo_guest: Path, tmp_path: Path) -> None
     printed = run_python(block("inspection.md", "python", "fleet.jsonl"), tmp_path)
     assert printed == f"disk.qcow2 {DEMO_SYSTEM.product_name} 5\n"
     printed = run_python(block("inspection.md", "python", "open_guest"), tmp_path)
-    told, mounted = printed.rsplit("\n", 2)[:2]
-    assert (told, mounted[:12]) == (f"{DEMO_SYSTEM.hostname}\n", "{'/': '/dev/")
+    told, mounted = printed.splitlines()
+    assert (told, mounted[:12]) == (DEMO_SYSTEM.hostname, "{'/': '/dev/")
     assert (tmp_path / "fstab").read_text().startswith("LABEL=demo-root / ext4 ")
     assert (tmp_path / "var" / "lib" / "dpkg" / "status").exists()
 
