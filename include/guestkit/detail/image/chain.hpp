@@ -19,6 +19,11 @@
 
 namespace guestkit::inline GUESTKIT_FORM::detail {
 
+/// What to do where a format has to be stated: not what the header says, which a guest may have written.
+inline constexpr const char* state_the_format =
+    "state format=, from where you know it (its maker, libvirt's definition of the guest), not from the "
+    "image itself";
+
 /// A disk as QEMU's JSON describes it.
 struct image_node {
   std::string json;

@@ -274,7 +274,7 @@ GUESTKIT_INLINE void image_chain::permit(const image_file& file, const ImageRefe
     const auto format = guess_format(file, file.read_some(0, 8192));
     file.refuse(what + ", and the format of the image was not stated: it looks like " + format +
                     ", but the guest of a raw disk can write such a header",
-                EACCES, {Cause::format_unstated, "state format=" + format + " if that is what it is"});
+                EACCES, {Cause::format_unstated, state_the_format});
   }
 }
 

@@ -76,10 +76,7 @@ inline void check_file_options(const char* op, const std::string& path, const Op
         shown(path) +
             ": a disk that is written to needs its format stated: the guest of a raw disk can make it "
             "look like any other, and the next one who opens it reads what files of the host it names",
-        EINVAL,
-        {Cause::format_unstated,
-         "state format=, from where you know it (its maker, libvirt's definition of the guest), not from the "
-         "image itself"});
+        EINVAL, {Cause::format_unstated, state_the_format});
   if (!options.readonly && options.snapshot)
     throw Error(op, shown(path) + ": a snapshot is opened read-only", EINVAL);
 }
