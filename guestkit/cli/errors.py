@@ -42,9 +42,10 @@ REMEDIES = {
     "too_large": "--max-gib N permits more",
     "call_timeout": "give it more time with --timeout",
     "backing_refused": "--backing DIRECTORY or --backing allow permits it",
-    "disk_in_use": "shut its guest down, or end that in another way; --in-use allow opens it all the same,"
-    " but what is read may be inconsistent",
-    "disk_locked": "shut its guest down, or end that in another way: a disk in use is not written to",
+    "disk_in_use": "shut its guest down, unmount it, or end that in another way; --in-use allow opens it all"
+    " the same, but what is read may be inconsistent",
+    "disk_locked": "shut its guest down, unmount it, or end that in another way: a disk in use is not"
+    " written to",
     "disks_incomplete": "give the guest's other disks with --add",
     "disks_several": "choose one with --member",
     "format_unstated": "state with --format what it is, not what its header says",

@@ -121,7 +121,7 @@ def _facts(disk: str, info: ImageInfo) -> Iterator[Fact]:
     state = [
         text
         for text, holds in (
-            ("another program writes to it: what is read may be inconsistent", info.in_use),
+            ("is in use: what is read may be inconsistent", info.in_use),
             ("was not closed properly", info.dirty),
             ("is marked as corrupt", info.corrupt),
             ("is truncated: its data ends before its tables say", info.truncated),

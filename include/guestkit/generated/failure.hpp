@@ -16,11 +16,11 @@ enum class Cause {
   appliance_damaged,  ///< the appliance's files are missing or unusable
   qemu_missing,  ///< the hypervisor is missing or cannot be run
   disk_missing,  ///< a disk or its backing file is missing
-  disk_locked,  ///< another process uses the disk, which was to be written
+  disk_locked,  ///< another process or this host uses the disk, which was to be written
   disk_unreadable,  ///< this user may not read or write a disk, or the disk is damaged
   no_space,  ///< a file system is full, or temporary files cannot be written
   backing_refused,  ///< the image refers to another file of the host
-  disk_in_use,  ///< another process writes to the disk, and in_use refuses that
+  disk_in_use,  ///< another process writes to the disk, or this host has mounted it, and in_use refuses that
   format_unstated,  ///< the image's format must be stated
   network_format,  ///< through the network only raw disks can be opened
   not_a_disk,  ///< the file's beginning is plainly something else
