@@ -86,7 +86,8 @@ class mailbox {
 /// A thread that makes calls for the main thread.
 struct helper {
   mailbox box;
-  bool busy = false;  // it makes a call; only the main thread looks at this
+  bool busy = false;             // it makes a call; only the main thread looks at this
+  std::atomic<pid_t> thread{0};  // its number; 0: it has not started yet
 
   helper();
 };
@@ -97,6 +98,7 @@ thread_local helper* self = nullptr;
 helper::helper() {
   detail::start_thread("", [this] {
     self = this;
+    thread = detail::thread_id();
     constexpr bool never = false;
     box.run(never);
   });
@@ -109,7 +111,8 @@ struct pending {
   pending* outer;              // the one that goes on meanwhile; null: none
   PyObject* raised = nullptr;  // what a signal handler or a callback raised, to be raised by the call
 
-  /// Saves the current exception and ends the call: gently at first.
+  /// Saves the current exception and ends the call: gently at first. Other threads' calls on the handle go
+  /// on.
   void interrupt();
 };
 
@@ -122,6 +125,7 @@ void pending::interrupt() {
   Py_XDECREF(traceback);
   const bool again = raised != nullptr;
   Py_XDECREF(std::exchange(raised, value));
+  if (!state_of(handle)->turns->withdraw(on.thread)) return;
   if (again)
     handle.terminate();
   else

@@ -35,8 +35,9 @@ class Body {
 
 /// Runs a call without the GIL; if it may take long and this is the main thread, on a helper. If a signal
 /// handler raises meanwhile, the call is cancelled, and throws PythonError once it has ended; if a handler
-/// raises again, the handle's hypervisor is killed at once. Of calls within calls, such as a callback's, it
-/// is the innermost that ends so; what it raises then ends the next one, unless somebody catches it.
+/// raises again, the handle's hypervisor is killed at once. A call that waits for its turn never runs; the
+/// other threads' calls go on. Of calls within calls, such as a callback's, it is the innermost that ends so;
+/// what it raises then ends the next one, unless somebody catches it.
 /// @param slow  whether the call may take long without an appliance
 void without_gil(Handle& handle, bool slow, Body call);
 

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "guestkit/detail/base/threads.hpp"
 #include "support.hpp"
 
 using namespace std::chrono_literals;
@@ -310,14 +311,14 @@ BOOST_AUTO_TEST_CASE(a_thread_that_loops_over_calls_kept_all_others_from_the_han
 BOOST_AUTO_TEST_CASE(threads_get_the_turn_in_the_order_in_which_they_came, PATIENCE) {
   std::mutex mutex;
   guestkit::detail::waiting_line line;
-  line.begin(1);
+  line.begin(1, 1);
   std::vector<int> order;
   std::counting_semaphore<> in_line(0);
   std::vector<std::jthread> threads;
   for (int i = 0; i < 5; ++i) {
     threads.emplace_back([&, i, said = false]() mutable {
       std::unique_lock held(mutex);
-      line.wait(held, guestkit::no_limit, [&] {
+      line.wait(held, guestkit::no_limit, i, [&] {
         if (!std::exchange(said, true)) in_line.release();
         return false;
       });
@@ -347,6 +348,103 @@ BOOST_AUTO_TEST_CASE(who_no_longer_waits_for_the_turn_keeps_nobody_from_it, PATI
   for (int i = 0; i < 2; ++i) BOOST_CHECK_THROW(std::async(std::launch::async, take).get(), CallTimeout);
   turns.leave();
   BOOST_CHECK_NO_THROW(std::async(std::launch::async, take).get());
+}
+
+BOOST_AUTO_TEST_CASE(who_is_withdrawn_from_the_line_leaves_it_to_the_others, PATIENCE) {
+  using enum guestkit::detail::waiting_line::wait_end;
+  std::mutex mutex;
+  guestkit::detail::waiting_line line;
+  line.begin(1, 1);
+  std::counting_semaphore<> in_line(0);
+  const auto wait = [&](pid_t caller, Seconds limit) {
+    std::unique_lock held(mutex);
+    const auto end = line.wait(held, limit, caller, [&, said = false]() mutable {
+      if (!std::exchange(said, true)) in_line.release();
+      return false;
+    });
+    line.wake_first();
+    return end;
+  };
+  auto first = std::async(std::launch::async, wait, 2, Seconds(3600));
+  in_line.acquire();
+  auto second = std::async(std::launch::async, wait, 3, guestkit::no_limit);
+  in_line.acquire();
+  {
+    const std::lock_guard held(mutex);
+    BOOST_TEST(!line.withdraw(1));  // it has the turn
+    BOOST_TEST(!line.withdraw(4));
+    line.end();
+    line.wake_first();
+    BOOST_TEST(line.withdraw(2));  // although it is due
+  }
+  BOOST_TEST((first.get() == withdrawn));
+  BOOST_TEST((second.get() == due));
+  const std::lock_guard held(mutex);
+  BOOST_TEST(!line.withdraw(2));
+  BOOST_TEST(line.is_free());
+}
+
+// Regression: the end of a wait for the turn ended the call that ran.
+BOOST_AUTO_TEST_CASE(a_call_that_is_withdrawn_never_runs_and_the_one_that_runs_goes_on, PATIENCE) {
+  guestkit::detail::turns turns;
+  turns.enter("first");
+  for (const pid_t caller : {0, 1}) {  // the waiting thread itself, another one
+    std::atomic<pid_t> thread{caller};
+    auto waiting = std::async(std::launch::async, [&] {
+      if (caller == 0) thread = guestkit::detail::thread_id();
+      turns.take_turn("other", caller);
+    });
+    while (waiting.wait_for(1ms) != std::future_status::ready)
+      if (thread != 0) BOOST_TEST(!turns.withdraw(thread));
+    BOOST_CHECK_EXCEPTION(waiting.get(), Error, [](const Error& e) {
+      BOOST_TEST(e.error_number() == EINTR);
+      return std::string(e.what()) == "other: cancelled while it waited for its turn; it did not run";
+    });
+  }
+  BOOST_TEST(!turns.was_stopped());
+  turns.leave();
+  BOOST_TEST(turns.is_idle());
+}
+
+BOOST_AUTO_TEST_CASE(a_cancel_is_for_the_call_inside_if_that_is_the_thread_s, PATIENCE) {
+  guestkit::detail::turns turns;
+  const pid_t own = guestkit::detail::thread_id(), other = 1;
+  BOOST_TEST(!turns.withdraw(own));
+  turns.enter("call");
+  BOOST_TEST(turns.withdraw(own));
+  BOOST_TEST(!turns.withdraw(other));
+  turns.leave();
+  turns.take_turn("mounted", other);
+  BOOST_TEST(turns.withdraw(other));
+  BOOST_TEST(!turns.withdraw(own));
+  turns.leave();
+  turns.enter("call");
+  auto close = std::async(std::launch::async, [&] { return turns.begin_close([] {}); });
+  while (turns.is_open()) std::this_thread::yield();
+  BOOST_TEST(turns.withdraw(other));  // it may be what closes
+  turns.leave();
+  BOOST_TEST(close.get());
+  turns.end_close();
+}
+
+BOOST_AUTO_TEST_CASE(a_close_need_not_wait_for_a_call_that_is_withdrawn, PATIENCE) {
+  guestkit::detail::turns turns;
+  turns.enter("first");
+  std::atomic<pid_t> thread{0};
+  auto waiting = std::async(std::launch::async, [&] {
+    thread = guestkit::detail::thread_id();
+    turns.take_turn("other");
+  });
+  auto close = std::async(std::launch::async, [&] {
+    while (thread == 0) std::this_thread::yield();
+    return turns.begin_close([] {});
+  });
+  while (waiting.wait_for(1ms) != std::future_status::ready) turns.withdraw(thread);
+  BOOST_CHECK_THROW(waiting.get(), Error);
+  BOOST_TEST(!turns.was_stopped());
+  turns.leave();
+  BOOST_TEST(close.get());
+  turns.end_close();
 }
 
 BOOST_AUTO_TEST_SUITE_END()

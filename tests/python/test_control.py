@@ -284,6 +284,107 @@ def test_calls_of_other_threads_go_on_when_the_main_thread_is_interrupted(hyperv
             launch.result()
 
 
+# The other thread's call holds the turn, in its callback, until the main thread's has been interrupted.
+WAITING = """
+import os, signal, sys, threading
+from guestkit import Error, Event, Guestfs
+folder, how, use = sys.argv[1:]
+g = Guestfs(environment=False, queue_timeout=60)
+running, interrupted = threading.Event(), threading.Event()
+def hold(event, number, text, numbers):
+    if text == "get_smp":
+        running.set()
+        at_once = interrupted.wait(10)
+        g.get_verbose()  # raises if the turn was cancelled
+        print("interrupted at once" if at_once else "waited for the other call")
+def call():
+    try:
+        print("the other call:", g.get_smp())
+    except Error as error:
+        print("the other call:", error)
+def handler(*_):
+    if how == "Ctrl-C":
+        os.kill(os.getpid(), signal.SIGINT)
+    else:
+        raise TimeoutError
+g.set_event_callback(hold, Event.ENTER)
+other = threading.Thread(target=call)
+other.start()
+running.wait()
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    exec(use)
+except BaseException as error:
+    print(type(error).__name__)
+interrupted.set()
+other.join()
+print(g.get_memsize())
+g.close()
+"""
+
+
+@pytest.mark.parametrize(("how", "raised"), [("Ctrl-C", "KeyboardInterrupt"), ("alarm", "TimeoutError")])
+@pytest.mark.parametrize("use", ["g.set_memsize(700)", "g.launch()", "g.mounted(folder).__enter__()"])
+def test_a_signal_while_a_call_waits_for_its_turn_ended_the_call_of_another_thread(
+    python: Any, tmp_path: Path, how: str, raised: str, use: str
+) -> None:
+    """Regression: and the call that waited ran after it."""
+    done = python(WAITING, tmp_path, how, use)
+    said = [raised, "interrupted at once", "the other call: 1", "1280"]
+    assert done.stdout.splitlines() == said, done.stderr
+
+
+def test_a_signal_handler_that_outlasts_its_call_ended_the_next_call_of_another_thread(
+    python: Any, tmp_path: Path
+) -> None:
+    program = """
+import signal, sys, threading
+from guestkit import Error, Event, Guestfs
+g = Guestfs(environment=False)
+running, first, next_runs, raised = (threading.Event() for _ in range(4))
+def hold(event, number, text, numbers):
+    if text == "get_smp":
+        running.set()
+        first.wait(20)
+        g.delete_event_callback(number)  # or the main thread's call would run it, below the handler
+    elif text == "get_pgroup":
+        next_runs.set()
+        raised.wait(20)
+        g.get_verbose()  # raises if the turn was cancelled
+        print("its turn goes on")
+def next_call():
+    g.get_memsize()  # after the main thread's call
+    g.set_event_callback(hold, Event.ENTER)
+    try:
+        print("the next call:", g.get_pgroup())
+    except Error as error:
+        print("the next call:", error)
+def handler(*_):
+    first.set()
+    open(sys.argv[1]).close()  # waits until the main thread's call has opened it, which then ends
+    other.start()
+    next_runs.wait(20)
+    raise TimeoutError
+number = g.set_event_callback(hold, Event.ENTER)
+holding, other = threading.Thread(target=g.get_smp), threading.Thread(target=next_call)
+holding.start()
+running.wait()
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    g.internal_test_set_output(sys.argv[1])
+except TimeoutError:
+    print("TimeoutError")
+raised.set()
+other.join()
+"""
+    os.mkfifo(tmp_path / "fifo")
+    done = python(program, tmp_path / "fifo")
+    said = ["TimeoutError", "its turn goes on", "the next call: False"]
+    assert done.stdout.splitlines() == said, done.stderr
+
+
 # Regression: the first call raised a plain RuntimeError and kept the handle's turn; close() raised EDEADLK.
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user who may have one thread")
 def test_where_no_thread_can_be_started_calls_say_so_and_close_works(open_checkout: None) -> None:

@@ -27,8 +27,9 @@ namespace guestkit::inline GUESTKIT_FORM::detail {
 /// together.
 class turn {
  public:
-  /// @param op  the name of the whole, for what is said to those who wait
-  turn(std::shared_ptr<handle_state> state, const char* op);
+  /// @param op      the name of the whole, for what is said to those who wait
+  /// @param caller  the thread that waits for what this one does; 0: this one itself
+  turn(std::shared_ptr<handle_state> state, const char* op, pid_t caller = 0);
   turn(const turn&) = delete;
   turn& operator=(const turn&) = delete;
   ~turn() { state_->turns->leave(); }

@@ -17,9 +17,10 @@ inline void refuse_other_handles(const std::shared_ptr<handle_state>& state, con
   state->refuse_fork(op);
 }
 
-GUESTKIT_INLINE turn::turn(std::shared_ptr<handle_state> state, const char* op) : state_(std::move(state)) {
+GUESTKIT_INLINE turn::turn(std::shared_ptr<handle_state> state, const char* op, pid_t caller)
+    : state_(std::move(state)) {
   refuse_other_handles(state_, op);
-  state_->turns->take_turn(op);
+  state_->turns->take_turn(op, caller);
 }
 
 struct call_scope::of_thread {

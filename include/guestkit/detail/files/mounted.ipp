@@ -25,6 +25,7 @@ struct mount_server {
   std::shared_ptr<handle_state> state;
   std::string directory;
   MountLocalOptions options;
+  pid_t caller;  // the thread that waits until it is mounted
   std::unique_ptr<mount_watcher> watcher;
   std::promise<std::shared_ptr<local_mount>> mounted = {};
   std::promise<void> served = {};
@@ -32,7 +33,7 @@ struct mount_server {
   void run() noexcept {
     std::shared_ptr<local_mount> mount;
     try {
-      const turn mine(state, "mounted");
+      const turn mine(state, "mounted", caller);
       const event_relay events(state);
       actions<borrowed_core> guest(state);
       require_something_to_show(guest);
@@ -108,6 +109,7 @@ inline std::shared_ptr<local_mount> serve_at(const std::shared_ptr<handle_state>
       .options = {.readonly = options.readonly,
                   .options = (options.readonly ? "ro" : "rw") + (",subtype=guestkit,fsname=" + source) +
                              (options.allow_other ? ",allow_other" : "")},
+      .caller = thread_id(),
       .watcher = std::make_unique<mount_watcher>(op, path, source)});
   auto mounted = server->mounted.get_future();
   start_thread(op, [server] { server->run(); });

@@ -51,7 +51,8 @@ class turns {
   /// recursively. Throws HandleClosed, ApplianceKilled, CallTimeout after Limits::queue, an Error if the
   /// other thread serves a mounted directory, and, if the turn that this one is nested in was stopped, the
   /// reason for that.
-  void take_turn(const char* op);
+  /// @param caller  the thread that waits for what this one does; 0: this one itself
+  void take_turn(const char* op, pid_t caller = 0);
   /// Begins a call, in a turn of its own if the thread has none.
   void enter(const action& op);
   /// Ends what take_turn() or enter() began.
@@ -142,6 +143,11 @@ class turns {
   /// be started to wait out the grace period, there is none.
   void cancel();
 
+  /// Takes that thread's call out of the line if it waits there: it throws Error with EINTR and never runs.
+  /// @return whether a cancel() or terminate() would be for the thread's call: it has the turn, or may be a
+  ///         close, which waits for the calls inside, or wait for the end of a mount
+  bool withdraw(pid_t caller) noexcept;
+
   /// Kills whatever runs for the handle, which is dead from then on. Does not wait.
   void terminate();
 
@@ -168,8 +174,8 @@ class turns {
   part_end end_part(bool has_limit) noexcept;
 
   // With the lock held.
-  void take_turn(lock& held, const char* op);
-  void wait_for_turn(lock& held, const char* op);
+  void take_turn(lock& held, const char* op, pid_t caller);
+  void wait_for_turn(lock& held, const char* op, pid_t caller);
   void leave_turn() noexcept;
   void leave_locked() noexcept;
   void count(int change) noexcept;

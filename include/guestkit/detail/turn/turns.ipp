@@ -29,14 +29,14 @@ GUESTKIT_INLINE turns::~turns() {
   watcher_.end(held);
 }
 
-GUESTKIT_INLINE void turns::take_turn(const char* op) {
+GUESTKIT_INLINE void turns::take_turn(const char* op, pid_t caller) {
   lock held(mutex_);
-  take_turn(held, op);
+  take_turn(held, op, caller);
 }
 
 GUESTKIT_INLINE void turns::enter(const action& op) {
   lock held(mutex_);
-  take_turn(held, op.name);
+  take_turn(held, op.name, 0);
   if (!running_)
     begin_call(op);
   else if (op.is(call_kind::launch) && !is_launching())
@@ -153,7 +153,7 @@ GUESTKIT_INLINE bool turns::begin_close(const std::function<void()>& unmount) {
     throw Error("close", shown(served_at_) + ": the thread that serves it did not stop", ETIMEDOUT,
                 {Cause::unknown, "end the programs that use it, then close the handle again"});
   }
-  line_.begin(thread_id());
+  line_.begin(thread_id(), thread_id());
   end_.forget();
   running_.emplace(action("close"), line_.depth());
   running_->clock.begin({limits.close, "close_timeout"});
@@ -233,6 +233,12 @@ GUESTKIT_INLINE void turns::cancel() {
   }
 }
 
+GUESTKIT_INLINE bool turns::withdraw(pid_t caller) noexcept {
+  const lock held(mutex_);
+  if (line_.withdraw(caller)) return false;
+  return line_.caller() == caller || closing_ || is(call_kind::serve);
+}
+
 GUESTKIT_INLINE void turns::terminate() {
   const lock held(mutex_);
   if (closed_) return;
@@ -285,14 +291,15 @@ GUESTKIT_INLINE void turns::end_inner_launch() noexcept {
   running_->clock.end_launch();
 }
 
-GUESTKIT_INLINE void turns::take_turn(lock& held, const char* op) {
+GUESTKIT_INLINE void turns::take_turn(lock& held, const char* op, pid_t caller) {
   refuse_if_over(op);
   count(+1);
   try {
     if (const pid_t thread = thread_id(); line_.owner() != thread) {
-      wait_for_turn(held, op);
+      if (caller == 0) caller = thread;
+      wait_for_turn(held, op, caller);
       end_.refuse_if_killed(op);
-      line_.begin(thread);
+      line_.begin(thread, caller);
       end_.forget();
     }
     if (end_.has_begun()) end_.fail(op, "", EINTR, {});
@@ -303,11 +310,13 @@ GUESTKIT_INLINE void turns::take_turn(lock& held, const char* op) {
   line_.take();
 }
 
-GUESTKIT_INLINE void turns::wait_for_turn(lock& held, const char* op) {
+GUESTKIT_INLINE void turns::wait_for_turn(lock& held, const char* op, pid_t caller) {
+  using enum waiting_line::wait_end;
   if (line_.is_free()) return;
-  const bool in_time = line_.wait(held, limits.queue, [this] { return is(call_kind::serve); });
+  const auto end = line_.wait(held, limits.queue, caller, [this] { return is(call_kind::serve); });
+  if (end == withdrawn) throw Error(op, "cancelled while it waited for its turn; it did not run", EINTR);
   if (is(call_kind::serve)) refuse_while_serving(op);
-  if (!in_time) throw waited_too_long(op, limits.queue);
+  if (end == too_late) throw waited_too_long(op, limits.queue);
 }
 
 GUESTKIT_INLINE void turns::refuse_while_serving(const char* op) const {

@@ -23,23 +23,30 @@ class waiting_line {
 
   /// The thread that has the turn; 0: none.
   pid_t owner() const noexcept { return owner_; }
+  /// The thread whose call that is: another one if that waits for its result; 0: none.
+  pid_t caller() const noexcept { return caller_; }
   /// How often it has taken it.
   unsigned depth() const noexcept { return depth_; }
   /// Counts the turns.
   std::uint64_t number() const noexcept { return number_; }
 
+  /// Why a wait ended.
+  enum class wait_end { due, too_late, withdrawn };
   /// Waits until the turn is free and nobody has waited longer.
+  /// @param caller     the thread whose call waits
   /// @param dismissed  whether nobody is to wait any more: see wake_all()
-  /// @return whether it came to that within the limit
-  bool wait(lock& held, Seconds limit, const std::function<bool()>& dismissed);
+  wait_end wait(lock& held, Seconds limit, pid_t caller, const std::function<bool()>& dismissed);
+  /// Ends the wait of that thread's call. Returns false if it does not wait.
+  bool withdraw(pid_t caller) noexcept;
   bool is_free() const noexcept { return owner_ == 0 && waiting_.empty(); }
 
   /// Begins a turn of the thread.
-  void begin(pid_t thread) noexcept {
+  void begin(pid_t thread, pid_t caller) noexcept {
     owner_ = thread;
+    caller_ = caller;
     ++number_;
   }
-  void end() noexcept { owner_ = 0; }
+  void end() noexcept { owner_ = caller_ = 0; }
   /// Takes the turn again.
   void take() noexcept { ++depth_; }
   /// Ends the turn if nothing else took it.
@@ -49,15 +56,22 @@ class waiting_line {
 
   /// Wakes the first that waits, if the turn is free.
   void wake_first() noexcept {
-    if (owner_ == 0 && !waiting_.empty()) waiting_.front()->notify_one();
+    if (owner_ == 0 && !waiting_.empty()) waiting_.front()->wakes.notify_one();
   }
   void wake_all() noexcept;
 
  private:
+  struct waiter {
+    pid_t caller;
+    std::condition_variable wakes = {};
+    bool is_withdrawn = false;
+  };
+
   pid_t owner_ = 0;
+  pid_t caller_ = 0;
   unsigned depth_ = 0;
   std::uint64_t number_ = 0;
-  std::deque<std::condition_variable*> waiting_;  // wakes each, in the order in which they came
+  std::deque<waiter*> waiting_;  // in the order in which they came
 };
 
 }  // namespace guestkit::inline GUESTKIT_FORM::detail
