@@ -8,9 +8,12 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <fstream>
 #include <future>
+#include <iterator>
 #include <mutex>
 #include <semaphore>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -279,33 +282,31 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(waiting)
 
+bool sleeps(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+  const std::string stat{std::istreambuf_iterator<char>(file), {}};
+  return stat.find(") S ") != std::string::npos;
+}
+
 // Regression: whoever made one call after the other took the turn back each time before anybody else woke.
 BOOST_AUTO_TEST_CASE(a_thread_that_loops_over_calls_kept_all_others_from_the_handle, PATIENCE) {
-  constexpr int calls = 20;
-  Guestfs g({.environment = false});
-  std::atomic<int> asked{0}, had{0};
-  int overtaken = 0;
-  bool waits = false;
-  const auto subscription = g.set_event_callback(Event::enter, [&](const guestkit::EventMessage& event) {
-    if (std::exchange(waits, false) && event.text == "get_memsize") ++overtaken;
-    if (event.text == "get_smp") {
-      ++had;
-      return;
-    }
-    while (asked == had && had < calls) continue;
-    const auto end = std::chrono::steady_clock::now() + 1ms;  // for the other thread's last steps to the turn
-    while (std::chrono::steady_clock::now() < end) continue;
-    waits = had < calls;
-  });
-  std::thread other([&] {
-    for (int i = 0; i < calls; ++i) {
-      ++asked;
-      g.get_smp();
-    }
-  });
-  while (had < calls) g.get_memsize();
-  other.join();
-  BOOST_TEST(overtaken < 5);
+  guestkit::detail::turns turns;
+  turns.enter("get_memsize");
+  for (int i = 0; i < 20; ++i) {
+    std::atomic<pid_t> thread{0};
+    std::atomic<bool> had{false};
+    std::jthread other([&] {
+      thread = guestkit::detail::thread_id();
+      turns.enter("get_smp");
+      had = true;
+      turns.leave();
+    });
+    while (thread == 0 || !sleeps(thread)) continue;
+    turns.leave();
+    turns.enter("get_memsize");
+    BOOST_TEST(had);
+  }
+  turns.leave();
 }
 
 BOOST_AUTO_TEST_CASE(threads_get_the_turn_in_the_order_in_which_they_came, PATIENCE) {
