@@ -17,8 +17,21 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Whose call runs, and how often that filesystem had been closed when the call began.
-_call: ContextVar[tuple[Any, int]] = ContextVar("guestkit_fs_call", default=(None, 0))
+
+class _Call:
+    """A call that runs. The tasks that are made meanwhile have it in their contexts, and may outlive it.
+
+    Attributes:
+        fs: whose call it is; None: it has ended
+        closes: how often that filesystem had been closed when the call began
+    """
+
+    def __init__(self, fs: GuestFileSystem) -> None:
+        self.fs: GuestFileSystem | None = fs
+        self.closes = fs._closes
+
+
+_call: ContextVar[_Call | None] = ContextVar("guestkit_fs_call", default=None)
 
 
 def one_call(method: F) -> F:
@@ -27,11 +40,14 @@ def one_call(method: F) -> F:
     @wraps(method)
     async def call(self: GuestFileSystem, *arguments: Any, **keywords: Any) -> Any:
         before = _call.get()
-        if before[0] is not self:
-            _call.set((self, self._closes))
+        if before is not None and before.fs is self:
+            return await method(self, *arguments, **keywords)
+        this = _Call(self)
+        _call.set(this)
         try:
             return await method(self, *arguments, **keywords)
         finally:
+            this.fs = None
             _call.set(before)
 
     return cast("F", call)
@@ -39,8 +55,8 @@ def one_call(method: F) -> F:
 
 def check_not_closed(fs: GuestFileSystem) -> None:
     """Raise HandleClosed if a filesystem that is written to was closed since the call began."""
-    whose, closes = _call.get()
-    if whose is fs and closes != fs._closes and not fs.readonly:
+    call = _call.get()
+    if call is not None and call.fs is fs and call.closes != fs._closes and not fs.readonly:
         raise HandleClosed(
             "run", "the filesystem was closed while this call ran: what it had still to do is not done"
         )

@@ -336,10 +336,20 @@ class Turns:
             except asyncio.CancelledError:
                 self.cancelled += 1
                 raise
+        return 1  # byte, where some are read
 
     async def closed(self) -> None:
         """In place of a connection's close: what runs has an end."""
         self.go.set()
+
+
+def closable(fs: GuestFileSystem, monkeypatch: pytest.MonkeyPatch) -> Turns:
+    """Return Turns that are refused after a close, as those of an appliance are."""
+    turns = Turns(fs, monkeypatch)
+    appliance = SimpleNamespace(run=turns._run, close=turns.closed, reap=lambda: None)
+    monkeypatch.setattr(fs, "_run", partial(GuestFileSystem._run, fs))
+    monkeypatch.setattr(fs, "_guest", appliance)
+    return turns
 
 
 @pytest.fixture
@@ -439,10 +449,7 @@ async def test_what_ran_when_the_disk_was_closed_opened_it_again(
     asked: Callable[[Any, Path], Any], tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fs = GuestFileSystem("disk", readonly=False, format="raw", asynchronous=True)
-    turns = Turns(fs, monkeypatch)
-    appliance = SimpleNamespace(run=turns._run, close=turns.closed, reap=lambda: None)
-    monkeypatch.setattr(fs, "_run", partial(GuestFileSystem._run, fs))
-    monkeypatch.setattr(fs, "_guest", appliance)
+    turns = closable(fs, monkeypatch)
     begun = asyncio.Event()
     turns.at, turns.then = 3, begun.set
     call, arguments, options = asked(fs, tree)
@@ -459,10 +466,7 @@ async def test_what_ran_when_the_disk_was_closed_opened_it_again(
 async def test_what_is_only_read_goes_on_after_a_close(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that open the same disk share a filesystem: another one's close is not the end of what is read."""
     fs = GuestFileSystem("disk", asynchronous=True)
-    turns = Turns(fs, monkeypatch)
-    appliance = SimpleNamespace(run=turns._run, close=turns.closed, reap=lambda: None)
-    monkeypatch.setattr(fs, "_run", partial(GuestFileSystem._run, fs))
-    monkeypatch.setattr(fs, "_guest", appliance)
+    turns = closable(fs, monkeypatch)
     begun = asyncio.Event()
     turns.at, turns.then = 3, begun.set
     task = asyncio.create_task(fs._get("/tree", str(tree / "got"), recursive=True))
@@ -470,6 +474,39 @@ async def test_what_is_only_read_goes_on_after_a_close(tree: Path, monkeypatch: 
     await fs._close()
     await task
     assert turns.begun == 40
+
+
+class Making(Callback):  # type: ignore[misc]
+    """Makes a task during a call."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        super().__init__()
+        self.function = function
+        self.tasks: list[asyncio.Task[Any]] = []
+
+    def set_size(self, size: int) -> None:
+        self.tasks.append(asyncio.create_task(self.function()))
+
+
+@pytest.mark.parametrize(
+    "write", [lambda fs: fs._pipe_file("/x", b""), lambda fs: fs._pipe("/x", b"")], ids=["turn", "call"]
+)
+async def test_a_call_after_a_close_failed_in_a_task_that_an_ended_call_had_made(
+    write: Callable[[GuestFileSystem], Any], tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = GuestFileSystem("disk", readonly=False, format="raw", asynchronous=True)
+    turns, closed = closable(fs, monkeypatch), asyncio.Event()
+
+    async def later() -> None:
+        await closed.wait()
+        await write(fs)
+
+    making = Making(later)
+    await fs._put_file(str(tree / "00"), "/new", callback=making)
+    await fs._close()
+    closed.set()
+    await making.tasks[0]
+    assert turns.begun == 2
 
 
 class Begun(Callback):  # type: ignore[misc]
@@ -544,7 +581,10 @@ class Tree:
         facts = dict.fromkeys(("st_uid", "st_gid", "st_mtime_sec"), 0) | {"st_mode": 0o040755}
         return facts | {"st_size": self.spool if path == "/spool" else 4096}
 
-    lstatns = statns
+    def lstatns(self, path: str) -> dict[str, int]:
+        if "*" in path:
+            raise Error("lstatns", f"{path}: no such file", errno.ENOENT)
+        return self.statns(path)
 
     def _walked(self, path: str, max_depth: int, max_entries: int, size: int) -> list[GuestFile]:
         size = self.statns(path)["st_size"] if size < 0 else size
