@@ -5,11 +5,13 @@ Else the next turn would launch another appliance, for a disk that whoever close
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from guestkit._text import printable
 from guestkit.errors import HandleClosed
 
 if TYPE_CHECKING:
@@ -56,7 +58,23 @@ def one_call(method: F) -> F:
 def check_not_closed(fs: GuestFileSystem) -> None:
     """Raise HandleClosed if a filesystem that is written to was closed since the call began."""
     call = _call.get()
-    if call is not None and call.fs is fs and call.closes != fs._closes and not fs.readonly:
+    if call is not None and call.fs is fs:
+        check_closes(fs, call.closes)
+
+
+def check_closes(fs: GuestFileSystem, closes: int) -> None:
+    """Raise HandleClosed if a filesystem that is written to was closed more often than that."""
+    if closes != fs._closes and not fs.readonly:
         raise HandleClosed(
             "run", "the filesystem was closed while this call ran: what it had still to do is not done"
         )
+
+
+@contextmanager
+def copy_of(path: str) -> Iterator[None]:
+    """Have HandleClosed name the file of which only a part is copied."""
+    try:
+        yield
+    except HandleClosed as error:
+        told = f"{printable(path)}: its copy is incomplete: {error.message}"
+        raise HandleClosed(error.op, told, error.errno) from error

@@ -25,7 +25,7 @@ from guestkit import _operations as operations
 from guestkit._file_errors import check_regular, failure
 from guestkit._operations import Entry
 from guestkit.files import CHUNK
-from guestkit.fs.calls import one_call
+from guestkit.fs.calls import copy_of, one_call
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -161,9 +161,10 @@ class Copies(AsyncFileSystem):  # type: ignore[misc]
 
     async def _save(self, path: str, size: int, file: Any, holes: bool, callback: Callback) -> None:
         offset = 0
-        while offset < size and (count := await self._run(operations.save, path, offset, file, holes)):
-            offset += count
-            callback.relative_update(count)
+        with copy_of(path):
+            while offset < size and (count := await self._run(operations.save, path, offset, file, holes)):
+                offset += count
+                callback.relative_update(count)
         if holes:
             file.truncate(offset)
 
@@ -218,7 +219,8 @@ class Copies(AsyncFileSystem):  # type: ignore[misc]
             offset = len(data)
             callback.relative_update(offset)
             while len(data) == CHUNK and (data := await asyncio.to_thread(file.read, CHUNK)):
-                await self._write(rpath, data, offset)
+                with copy_of(rpath):
+                    await self._write(rpath, data, offset)
                 offset += len(data)
                 callback.relative_update(len(data))
 

@@ -27,7 +27,7 @@ from guestkit.aio.lent import Lent
 from guestkit.disks import Guest
 from guestkit.files import MAX_BYTES, MAX_ENTRIES, absolute
 from guestkit.fs.blocking import blocking, with_blocking_twins
-from guestkit.fs.calls import check_not_closed, one_call
+from guestkit.fs.calls import check_closes, check_not_closed, one_call
 from guestkit.fs.connection import Connection
 from guestkit.fs.copies import Copies, as_text
 from guestkit.fs.file import BufferedGuestFile, StreamedGuestFile
@@ -181,8 +181,9 @@ class GuestFileSystem(Copies, metaclass=Shared):
         """Shut the appliance down; the next call launches another one.
 
         Raises Error if a last write to the disk failed. All instances with the same arguments are one: this
-        ends the appliance for all. Where the disk is written to, a call that still runs raises HandleClosed
-        at its next turn. A handle that was given stays open.
+        ends the appliance for all. Where the disk is written to, a call of several turns raises
+        HandleClosed at its next one, perhaps in the middle of a large file. A handle that was given stays
+        open.
         """
         self._leave_parent()
         if self._lent is None:
@@ -216,6 +217,7 @@ class GuestFileSystem(Copies, metaclass=Shared):
 
     # ---- paths and listings
 
+    @one_call
     async def _expand_path(
         self,
         path: Any,
@@ -254,6 +256,7 @@ class GuestFileSystem(Copies, metaclass=Shared):
         """Return whether a path is a pattern: a file that is there may have such a name."""
         return has_magic(path) and not await self._lexists(path)
 
+    @one_call
     async def _glob(self, path: Any, *arguments: Any, **kwargs: Any) -> Any:
         return await super()._glob(as_text(path), *arguments, **kwargs)
 
@@ -307,6 +310,7 @@ class GuestFileSystem(Copies, metaclass=Shared):
         """
         _check_depth(maxdepth)
         detail = kwargs.pop("detail", False)
+        closes = self._closes  # between two directories, the caller has the turn: this is no `one_call`
         top = self._strip_protocol(path)
         waiting: list[tuple[str, int, tuple[Any, Any] | None]] = [(top, 1, None)]
         while waiting:
@@ -314,6 +318,7 @@ class GuestFileSystem(Copies, metaclass=Shared):
             if visited is not None:
                 yield directory, *visited
                 continue
+            check_closes(self, closes)
             try:
                 listed = await self._ls(directory, **kwargs)
             except OSError as error:
@@ -337,6 +342,7 @@ class GuestFileSystem(Copies, metaclass=Shared):
                     (posixpath.join(directory, name), level + 1, None) for name in reversed(list(dirs))
                 ]
 
+    @one_call
     async def _find(
         self,
         path: str,
@@ -393,6 +399,7 @@ class GuestFileSystem(Copies, metaclass=Shared):
                 self.dircache.remember(directory, entries)
         return listings
 
+    @one_call
     async def _sizes(self, paths: Iterable[Any], batch_size: int | None = None) -> list[int]:
         return [await self._size(path) for path in paths]
 
@@ -459,6 +466,7 @@ class GuestFileSystem(Copies, metaclass=Shared):
     ) -> bytes:
         return await self._run(operations.read, self._strip_protocol(path), start, end, self.max_bytes)
 
+    @one_call
     async def _cat_ranges(
         self,
         paths: list[Any],

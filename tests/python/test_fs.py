@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -509,6 +509,25 @@ async def test_a_call_after_a_close_failed_in_a_task_that_an_ended_call_had_made
     assert turns.begun == 2
 
 
+@pytest.mark.parametrize("call", ["put", "get"])
+async def test_a_close_left_a_part_of_a_file_and_did_not_name_it(
+    call: str, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guestkit.fs.copies.CHUNK", 1)
+    fs = GuestFileSystem("disk", readonly=False, format="raw", asynchronous=True)
+    turns, begun = closable(fs, monkeypatch), asyncio.Event()
+    turns.at, turns.then = 2, begun.set
+    guests, hosts = "/tree/\x1b", str(tree / "00")
+    copied = fs._put([hosts], [guests]) if call == "put" else fs._get([guests], [hosts])
+    task = asyncio.create_task(copied)
+    await begun.wait()
+    await fs._close()
+    with pytest.raises(HandleClosed) as caught:
+        await task
+    assert caught.value.message.startswith(r"/tree/\x1b: its copy is incomplete: the filesystem was closed")
+    assert turns.begun == 2
+
+
 class Begun(Callback):  # type: ignore[misc]
     """Counts the files that are begun."""
 
@@ -650,6 +669,51 @@ def test_the_paths_of_a_tree_were_not_bounded(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(OSError, match="MiB of paths") as caught:
         fs.find("/")
     assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, "/b")
+
+
+async def _listed(found: AsyncIterator[Any]) -> list[Any]:
+    return [one async for one in found]
+
+
+LOOKS: dict[str, Callable[[GuestFileSystem], Any]] = {
+    "cat_ranges": lambda fs: fs._cat_ranges(["/"] * 65, None, None),
+    "sizes": lambda fs: fs._sizes(["/", "/b"]),
+    "find": lambda fs: fs._find("/"),
+    "du": lambda fs: fs._du("/"),
+    "glob": lambda fs: fs._glob("/*"),
+    "expand_path": lambda fs: fs._expand_path("/*"),
+    "walk": lambda fs: _listed(fs._walk("/")),
+}
+
+
+@pytest.mark.parametrize("readonly", [False, True], ids=["written to", "read-only"])
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+async def test_what_only_looked_opened_a_disk_to_write_after_its_close(
+    look: Callable[[GuestFileSystem], Any], readonly: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = GuestFileSystem("disk", readonly=readonly, format="raw", asynchronous=True)
+    tree = Tree(fs, monkeypatch)
+    turns = closable(fs, monkeypatch)
+    for name in ("_find", "_info"):
+        monkeypatch.setattr(fs, name, partial(getattr(GuestFileSystem, name), fs))
+    begun = asyncio.Event()
+    turns.at, turns.then = 1, begun.set
+
+    async def run(function: Callable[[Any], T]) -> T:
+        await turns._run(function)
+        return function(tree)
+
+    monkeypatch.setattr(fs._guest, "run", run)
+    task = asyncio.create_task(look(fs))
+    await begun.wait()
+    await fs._close()
+    if readonly:
+        await task
+        assert turns.begun > 1
+    else:
+        with pytest.raises(HandleClosed, match="while this call ran"):
+            await task
+        assert turns.begun == 1
 
 
 # ---- what is remembered
