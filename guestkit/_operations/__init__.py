@@ -32,7 +32,7 @@ from guestkit._operations.looking import (
     tree,
 )
 from guestkit._operations.paths import is_same
-from guestkit._operations.reading import beginnings, part, read, read_each, save, save_whole
+from guestkit._operations.reading import at_once, beginnings, part, read, read_each, save, save_whole
 from guestkit._operations.replacing import replacement
 from guestkit._operations.writing import Place, append, begin, put, settle, touch, write
 
@@ -42,6 +42,7 @@ __all__ = [
     "Entry",
     "Place",
     "append",
+    "at_once",
     "begin",
     "beginnings",
     "change",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterable, Sequence
@@ -60,9 +61,19 @@ def beginnings(g: Guestfs, wanted: Sequence[tuple[str, int]]) -> list[tuple[Stat
     return _each(g, wanted, lambda path, seen, size: _part(g, path, seen, 0, size))
 
 
+def at_once(path: str, flags: int) -> int:
+    """Open a file of this host, for `open`: a FIFO that nobody else has open is no wait that nothing ends.
+
+    To write into it is an error then, and to read from it finds its end.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
 def save_whole(g: Guestfs, path: str, size: int, target: StrOrBytesPath) -> None:
     """Copy a regular file of at most `CHUNK` to the host."""
-    with open(target, "wb") as file:
+    with open(target, "wb", opener=at_once) as file:
         if size:
             save(g, path, 0, file, False)
 

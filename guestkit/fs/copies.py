@@ -156,7 +156,7 @@ class Copies(AsyncFileSystem):  # type: ignore[misc]
             await self._run(operations.save_whole, path, size, target)
             callback.relative_update(size)
         else:
-            with await asyncio.to_thread(open, target, "wb") as file:
+            with await asyncio.to_thread(open, target, "wb", opener=operations.at_once) as file:
                 await self._save(path, size, file, file.seekable(), callback)
 
     async def _save(self, path: str, size: int, file: Any, holes: bool, callback: Callback) -> None:
@@ -210,10 +210,13 @@ class Copies(AsyncFileSystem):  # type: ignore[misc]
         if stat.S_ISDIR(seen.st_mode):
             await self._makedirs(rpath, exist_ok=True)
             return
+        check_regular(lpath, seen.st_mode)
         how = "x" if mode == "create" else "w"
-        permissions = seen.st_mode & operations.COPIED_MODE  # a copy of a secret is one, too
-        callback.set_size(seen.st_size)
-        with await asyncio.to_thread(open, lpath, "rb") as file:
+        with await asyncio.to_thread(open, lpath, "rb", opener=operations.at_once) as file:
+            seen = os.fstat(file.fileno())
+            check_regular(lpath, seen.st_mode)  # it may have become a FIFO
+            permissions = seen.st_mode & operations.COPIED_MODE  # a copy of a secret is one, too
+            callback.set_size(seen.st_size)
             data = await asyncio.to_thread(file.read, CHUNK)
             await self._change(operations.put, rpath, data, how, self.auto_mkdir, permissions)
             offset = len(data)

@@ -579,6 +579,45 @@ def test_a_put_of_a_directory_with_a_fifo_never_ended(
         fs.put(str(tree / "nowhere"), "/new")
 
 
+def test_a_put_of_a_fifo_never_ended(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = GuestFileSystem("disk", readonly=False, format="raw")
+    turns = Turns(fs, monkeypatch)
+    fifo, link = tree / "fifo", tree / "link"
+    os.mkfifo(fifo)
+    link.symlink_to("fifo")
+    for put, named in ((fs.put, str(fifo)), (fs.put_file, fifo), (fs.put, [str(link)])):
+        with pytest.raises(OSError, match="a FIFO, which is not opened") as caught:
+            put(named, ["/new"] if isinstance(named, list) else "/new")
+        assert caught.value.errno == errno.EINVAL
+    assert turns.begun == 0
+    with open(tree / "00", "rb") as file:
+        fs.put(f"/dev/fd/{file.fileno()}", "/new")
+    assert turns.begun == 1
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_get_into_a_fifo_that_nobody_reads_never_ended(
+    size: int, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guestkit.fs.copies.CHUNK", size)
+    fs = GuestFileSystem("disk")
+    turns = Turns(fs, monkeypatch)
+
+    async def run(function: Callable[..., Any], *arguments: Any) -> Any:
+        await turns._run(function)
+        return function(SimpleNamespace(pread=lambda *_, **__: memoryview(b"abc")), *arguments)
+
+    monkeypatch.setattr(fs, "_run", run)
+    fifo = tree / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(OSError, match="fifo") as caught:
+        fs.get("/tree/00", str(fifo))
+    assert caught.value.errno == errno.ENXIO
+    with open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        fs.get("/tree/00", str(fifo))
+        assert reader.read() == b"abc"
+
+
 # ---- trees
 
 
