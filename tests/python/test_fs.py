@@ -420,10 +420,18 @@ def test_a_call_that_ctrl_c_had_kept_from_beginning_hung(monkeypatch: pytest.Mon
 
 def test_what_a_timeout_had_ended_went_on(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fs = GuestFileSystem("disk", readonly=False, format="raw")
-    turns = Turns(fs, monkeypatch)
-    turns.at = 3
+    turns, begin = Turns(fs, monkeypatch), asyncio.timeout
+    limits: list[asyncio.Timeout] = []
+
+    def limit(seconds: float) -> asyncio.Timeout:
+        assert seconds == 3600
+        limits.append(begin(seconds))
+        return limits[0]
+
+    monkeypatch.setattr("guestkit.fs.blocking.asyncio.timeout", limit)
+    turns.at, turns.then = 3, lambda: limits[0].reschedule(0)  # which is over
     with pytest.raises(FSTimeoutError):
-        fs.put(str(tree), "/new", recursive=True, timeout=1)
+        fs.put(str(tree), "/new", recursive=True, timeout=3600)
     assert (turns.begun, turns.cancelled) == (3, 1)
 
 
