@@ -99,18 +99,18 @@ def signals_held() -> Iterator[Callable[[], None]]:
         if callable(handler := signal.getsignal(number))
     }
     held: list[int] = []
-    came: list[int] = []
+    came: list[tuple[int, FrameType | None]] = []
 
     def hold(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+        came.append((number, frame))
 
     def release() -> None:
         while held:
             signal.signal(held[-1], handlers[held[-1]])
             held.pop()
         while came:
-            number = came.pop(0)
-            handlers[number](number, None)
+            number, frame = came.pop(0)
+            handlers[number](number, frame)
 
     try:
         for number in handlers:

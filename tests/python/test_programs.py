@@ -139,6 +139,25 @@ def test_the_first_of_two_signals_held_ends_the_program() -> None:
             signal.signal(number, was)
 
 
+def test_the_handler_of_a_signal_held_was_told_no_frame() -> None:
+    """A profiler looks at the frame, and raised AttributeError out of the start of the program."""
+    interrupted: list[str] = []
+
+    def handler(number: int, frame: Any) -> None:
+        interrupted.append(frame.f_code.co_name)
+
+    def works() -> None:
+        signal.raise_signal(signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with signals_held():
+            works()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert interrupted == ["works"]
+
+
 @pytest.mark.parametrize("script", ["exit 3", "kill -9 $$", "exit 0"])
 def test_a_program_that_failed_had_succeeded_where_its_status_was_lost(script: str) -> None:
     with running(["sh", "-c", script]) as program:
