@@ -31,7 +31,7 @@ from guestkit.files import GuestFile, word_for
 from guestkit.guest import GuestArguments, launched
 from guestkit.handle import Guestfs, check_blocking
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
-from guestkit.inspection import Key
+from guestkit.inspection import Key, checked_keys
 from guestkit.opening import GuestKeywords, OpenDiskOptions, OpeningKeywords, opening_from, parted
 
 __all__ = ["diff_files", "diff_guests"]
@@ -142,7 +142,7 @@ def diff_guests(
         opening_from("diff_guests", of_disks),
     )
     handle = options_from(options, of_handle, INSPECTION, "diff_guests")
-    known = tuple(keys)
+    known = checked_keys(keys)
     guests: list[Guestfs] = []
     unknown: list[str] = []
     with ExitStack() as stack:

@@ -31,7 +31,7 @@ from guestkit.generated.values import Inspection
 from guestkit.guest import GuestArguments, launched
 from guestkit.handle import Guestfs, check_blocking
 from guestkit.handle_options import INSPECTION, HandleOptions, check_limit, name_options_of, options_from
-from guestkit.inspection import Key
+from guestkit.inspection import Key, checked_keys
 from guestkit.opening import GuestKeywords, OpenDiskOptions, opening_from, parted
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def find_in_guest(
     of_disks, of_handle = parted(keywords)
     asked = GuestArguments(
         guest=disk,
-        keys=tuple(keys),
+        keys=checked_keys(keys),
         opening=opening_from("find_in_guest", of_disks),
         handle=options_from(options, of_handle, INSPECTION, "find_in_guest"),
     )

@@ -212,6 +212,8 @@ def test_what_is_no_key_was_found_after_the_launch(keys: Any, told: str) -> None
         lambda: guestkit.open_guest("missing.img", keys=keys),
         lambda: guestkit.inspect("missing.img", keys=keys),
         lambda: guestkit.inspect_many(["missing.img"], keys=keys),
+        lambda: guestkit.diff_guests("missing.img", "missing.img", keys=keys),
+        lambda: languages.find_in_guest("missing.img", FULL, keys=keys),
         lambda: GuestFileSystem("missing.img", keys=keys, skip_instance_cache=True),
         lambda: asyncio.run(wait()),
     )
