@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from urllib.parse import quote, urlsplit
 
-from guestkit._programs import TooLong, pieces, running, status
+from guestkit._programs import LOST, TooLong, lost, pieces, running, status
 from guestkit._system import hint
 from guestkit._text import printable
 from guestkit._xml import parsed
@@ -191,6 +191,8 @@ class _Libvirt:
         except TooLong:
             message = f"cannot be asked about: libvirt has not answered for {_PATIENCE:g} seconds"
             raise self.error(message, errno.ETIMEDOUT) from None
+        if virsh.returncode == LOST:
+            raise self.error(f"cannot be asked about: {lost('virsh')}", errno.ECHILD)
         lines = said.decode("utf-8", "replace").splitlines()
         self._said = printable(lines[-1].removeprefix("error: "))[:300] if lines else ""
         return bytes(text) if virsh.returncode == 0 else None

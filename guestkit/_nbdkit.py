@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from guestkit._programs import STEP, TooLong, pieces, running, signals_held, status
+from guestkit._programs import LOST, STEP, TooLong, lost, pieces, running, signals_held, status
 from guestkit._system import hint
 from guestkit._text import hidden, printable, without_secrets
 from guestkit.errors import Error
@@ -117,6 +117,8 @@ class Server:
                         silence = f"{self.name}: the server has not answered for {_ANSWER:g} s"
                         hint = "see whether it is up, and try again"
                         raise Error(self._op, silence, errno.ETIMEDOUT, hint=hint)
+            if process.returncode == LOST:
+                raise Error(self._op, f"{self.name}: {lost('qemu-img')}", errno.ECHILD)
             if process.returncode != 0:
                 raise self.failed("cannot be read")
             yield file.name

@@ -21,6 +21,13 @@ STEP = 0.1
 LOST = 256
 
 
+def lost(program: str) -> str:
+    """Return the message for a program whose status is LOST; its errno is ECHILD."""
+    return (
+        f"it is not known how {program} ended: this process ignores SIGCHLD, or waits elsewhere for any child"
+    )
+
+
 class TooLong(Exception):
     """A program has used up the patience with it. No TimeoutError, since `beat` may raise one."""
 

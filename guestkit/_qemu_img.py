@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guestkit import _native
-from guestkit._programs import LOST, STEP, Program, pieces, running, status
+from guestkit._programs import LOST, STEP, Program, lost, pieces, running, status
 from guestkit._system import hint
 from guestkit.disks import PlainDisk, plain_disks
 from guestkit.errors import CallTimeout, Error
@@ -146,8 +146,7 @@ class QemuImg:
 
     def _failure(self, code: int, complaint: bytes, *, shut_in: bool) -> Error:
         if code == LOST:
-            reason = "this process ignores SIGCHLD, or waits elsewhere for any child"
-            return Error(self._op, f"it is not known how qemu-img ended: {reason}", errno.ECHILD)
+            return Error(self._op, lost("qemu-img"), errno.ECHILD)
         said = os.fsdecode(complaint).strip().removeprefix("qemu-img: ")
         if code == _NOT_SHUT_IN and shut_in:
             return Error(self._op, f"sandbox=strict: {said}", errno.ENOTSUP)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guestkit import __version__, _initrd, _kernel_image, _native
-from guestkit._programs import LOST, Program
+from guestkit._programs import LOST, Program, lost
 from guestkit._system import hint
 from guestkit._template import NotEmulated, build_template, hypervisor_file, machine_command
 from guestkit.errors import ApplianceError, Error, said
@@ -438,7 +438,7 @@ def _run(*command: str, temporary: str, lock: int, folder: Path | None = None) -
         message = f"{command[0]} cannot be run ({error.strerror})"
         raise _error(message, error.errno or 0, hint=hint("supermin") if missing else "") from error
     if process.returncode == LOST:
-        raise _error(f"it is not known how {command[0]} ended: this process ignores SIGCHLD", errno.ECHILD)
+        raise _error(lost(command[0]), errno.ECHILD)
     if process.returncode != 0:
         message = f"{command[0]} failed: {complaint[-500:]}"
         raise _error(message, cause="appliance_build" if command[0] == "supermin" else "unknown")

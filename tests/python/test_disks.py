@@ -7,6 +7,7 @@ import asyncio
 import errno
 import os
 import resource
+import signal
 import socket
 import struct
 import subprocess
@@ -319,6 +320,23 @@ def test_a_libvirt_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, tmp_pat
         asked("web", "")
 
 
+@pytest.fixture
+def without_children() -> Iterator[None]:
+    """This program ignores SIGCHLD."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+def test_libvirt_was_to_be_started_where_nobody_knows_how_virsh_ended(
+    pretended: Callable[[str], None], without_children: None
+) -> None:
+    pretended("echo test:///default")
+    with pytest.raises(Error, match="'web' cannot be asked about: it is not known how virsh ended") as caught:
+        asked("web", "test:///default")
+    assert (caught.value.errno, caught.value.hint) == (errno.ECHILD, "")
+
+
 @pytest.mark.parametrize(
     ("definition", "reason"),
     [
@@ -521,6 +539,19 @@ def test_a_server_that_says_nothing_was_waited_for_without_a_word(monkeypatch: p
     silence = f"open_disk: {url}: the server has not answered for 0.5 s; see whether it is up, and try again"
     assert str(caught.value) == silence
     assert caught.value.errno == errno.ETIMEDOUT
+
+
+def test_a_disk_was_missing_where_nobody_knows_how_qemu_img_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_children: None
+) -> None:
+    for name, script in (("nbdkit", "echo /socket; exec cat >/dev/null"), ("qemu-img", "exit 0")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with Guestfs() as g, pytest.raises(Error) as caught:
+        g.open_disk("http://host/disk.img", protocols=("http",))
+    assert "http://host/disk.img: it is not known how qemu-img ended" in str(caught.value)
+    assert (caught.value.errno, caught.value.cause) == (errno.ECHILD, "unknown")
 
 
 URLS = (
