@@ -21,7 +21,7 @@ from guestkit._text import printable
 from guestkit.disks import Guest, add_disks
 from guestkit.errors import Error, is_final
 from guestkit.files import guest_path
-from guestkit.generated.values import Mounted
+from guestkit.generated.values import Mounted, PartFailure
 from guestkit.handle import Guestfs, check_blocking
 from guestkit.handle_options import INSPECTION, HandleOptions, name_options_of, options_from
 from guestkit.inspection import Key, NativeKey, checked_keys, native_keys
@@ -163,7 +163,8 @@ def mount_guest(
         operating system, it is mounted alone. None: the root of the only operating system, or the only
         filesystem
     mounts: instead of a root, the filesystems to mount, by mountpoint, named as a root is, and no others:
-        {"/": "sda2", "/boot": "sda1"}; each is mounted or raises Error
+        {"/": "sda2", "/boot": "sda1"}; each is mounted or raises Error. If one other than / can only
+        be mounted read-only, the result and the log say so
     keys: for encrypted disks
     """
     check_blocking("mount_guest", g)
@@ -210,6 +211,7 @@ def _mount_exactly(
 
 def _mount_places(g: Guestfs, devices: Mapping[str, str], readonly: bool) -> Mounted:
     g.umount_all()
+    failures: list[PartFailure] = []
     for path, device in sorted(devices.items()):
         if path != "/":
             _check_place(g, path)
@@ -217,17 +219,22 @@ def _mount_places(g: Guestfs, devices: Mapping[str, str], readonly: bool) -> Mou
             reason = "a comma in its name would begin another option of mount(8)"
             raise Error("mount_guest", f"{printable(device)}: {reason}", errno.EINVAL)
         (g.mount_ro if readonly else g.mount)(device, path)
-        if not readonly:
-            _check_writable(g, device, path)
-    return Mounted(root=devices["/"], mountpoints=dict(sorted(devices.items())), system=None, failures=())
+        if readonly or (fault := _read_only_fault(g, device, path)) is None:
+            continue
+        if path == "/":
+            g.umount_all()
+            raise fault
+        message = f'{fault.message}; it is mounted so on "{printable(path)}"'
+        failures.append(PartFailure(part="mountpoints", message=message, op="mount_guest", errno=errno.EROFS))
+    mountpoints = dict(sorted(devices.items()))
+    return Mounted(root=devices["/"], mountpoints=mountpoints, system=None, failures=tuple(failures))
 
 
-def _check_writable(g: Guestfs, device: str, path: str) -> None:
-    """Refuse a filesystem that was mounted read-only instead, as ntfs-3g does without an error."""
+def _read_only_fault(g: Guestfs, device: str, path: str) -> Error | None:
+    """Return the error of a filesystem that was mounted read-only instead, as ntfs-3g does without one."""
     if not g.statvfs(path)["flag"] & os.ST_RDONLY:
-        return
+        return None
     kind = g.vfs_type(device)
-    g.umount_all()
     reason = f"{printable(device)}: can be mounted read-only alone"
     if kind == "ntfs":
         reason += ": Windows is hibernated, or was shut down with Fast Startup"
@@ -235,7 +242,7 @@ def _check_writable(g: Guestfs, device: str, path: str) -> None:
     else:
         reason += f" ({printable(kind)})"
         hint = "open the guest read-only; if the filesystem is damaged, its own program repairs it (fsck)"
-    raise Error("mount_guest", reason, errno.EROFS, hint=hint)
+    return Error("mount_guest", reason, errno.EROFS, hint=hint)
 
 
 def _check_place(g: Guestfs, path: str) -> None:

@@ -57,7 +57,7 @@ def image(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guestfs]:
-    """A launched handle with two filesystems, and no operating system."""
+    """A launched handle with two filesystems, and no operating system; the first one cannot be written."""
     folder = tmp_path_factory.mktemp("two")
     size = 4 << 20
     disk = bytearray(1 << 20)
@@ -69,6 +69,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guestfs]:
         part = folder / f"{label}.img"
         words = ["mke2fs", "-q", "-t", "ext2", "-L", label, "-d", str(root), str(part), f"{size >> 10}k"]
         subprocess.run(words, check=True)
+        if label == "one":
+            subprocess.run(["tune2fs", "-O", "read-only", part], check=True, stdout=subprocess.DEVNULL)
         place = (len(disk) >> 9, size >> 9)
         disk[446 + 16 * number : 462 + 16 * number] = struct.pack("<8xII", *place)
         disk[450 + 16 * number] = 0x83
@@ -96,10 +98,27 @@ def test_filesystems_are_mounted_where_it_is_said(two: Guestfs) -> None:
     assert two.mountpoints() == {"/dev/sda2": "/", "/dev/sda1": "/boot"}
 
 
+def test_a_filesystem_beside_the_root_that_cannot_be_written_refused_all(
+    two: Guestfs, caplog: pytest.LogCaptureFixture
+) -> None:
+    mounted = mount_guest(two, mounts={"/": "sda2", "/boot": "sda1"}, readonly=False)
+    (failure,) = mounted.failures
+    assert failure.message.startswith("/dev/sda1: can ")
+    assert failure.message.endswith(' (ext4); it is mounted so on "/boot"')
+    assert (failure.part, failure.errno) == ("mountpoints", errno.EROFS)
+    assert failure.message in caplog.text
+    assert two.exists("/boot/one")
+    two.touch("/new")
+    with pytest.raises(Error, match="/dev/sda1: can ") as caught:
+        mount_guest(two, mounts={"/": "sda1", "/boot": "sda2"}, readonly=False)
+    assert caught.value.errno == errno.EROFS
+    assert two.mountpoints() == {}
+
+
 @pytest.mark.parametrize(
     ("mounts", "kind", "reason"),
     [
-        ({"/": "sda9"}, Error, r"has no partition 9; the filesystems are /dev/sda1 \(ext2\), /dev/sda2"),
+        ({"/": "sda9"}, Error, r"has no partition 9; the filesystems are /dev/sda1 \(ext4\), /dev/sda2"),
         ({"/": "sda1", "/link": "sda2"}, Error, "/link: there is no such directory"),
         ({"/": "sda1", "/link/efi": "sda2"}, Error, "/link/efi: is a symlink, or lies below one"),
         ({"/boot": "sda1"}, ValueError, "needs a filesystem for /"),
