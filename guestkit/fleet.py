@@ -154,7 +154,8 @@ def inspect_many(asked: Many) -> Generator[Report, None, None]:
     Leaving the loop early stops the running inspections.
 
     disks: the guests, each as `inspect` takes one; the next is taken when there is room for it and no report
-        is ready. As long as the iterable waits for the next one, no report is given: guestkit.aio can do both
+        is ready. As long as the iterable waits for the next one, no report is given: guestkit.aio can do
+        both. What the iterable raises comes after the reports of the guests that it has named
     concurrency: how many at once; "auto": as many as this process has processors, its control groups'
         quotas included, or 100 on a jobs_executor. Launches also wait for memory
     timeout: for each guest, in seconds, 600 by default; None: no limit
@@ -196,13 +197,19 @@ def _reports(
     running: dict[Future[Report], tuple[int, Guest]] = {}
     waiting = enumerate(guests)
     are_known, are_more = isinstance(guests, Collection), True
+    wrong: Exception | None = None
     # concurrent.futures.wait would wait for ever for a future that a shutdown of the executor cancels.
     done: SimpleQueue[Future[Report]] = SimpleQueue()
     try:
         while are_more or running:
             # To name the next guest may take a while: a report that is ready comes first.
             if are_more and len(running) < at_once and (are_known or done.empty()):
-                if (following := next(waiting, None)) is None:
+                following = None
+                try:
+                    following = next(waiting, None)
+                except Exception as error:  # the guests named before are reported first
+                    wrong = error
+                if following is None:
                     are_more = False
                 else:
                     future = _submitted(submit, *following)
@@ -218,6 +225,8 @@ def _reports(
             except Exception as error:  # the process died, or the result does not pickle
                 outcome = failed(guest, error, 0.0)
             yield tally.told(replace(outcome, index=index))
+        if wrong is not None:
+            raise wrong
     finally:
         for future in running:
             future.cancel()

@@ -51,7 +51,9 @@ async def inspect_many(asked: Many) -> AsyncGenerator[Report, None]:
     for their end. Jobs on a jobs_executor go on until they finish or time out.
 
     disks: may be an async iterable, too, such as one that waits for the next guest to be named. An iterable
-        that is no collection, such as a generator, is asked for the next one on a thread, not on the loop's
+        that is no collection, such as a generator, is asked for the next one on a thread, not on the loop's.
+        As with `async for`, whoever made an async generator closes it, by `contextlib.aclosing`: if you leave
+        early, it is cancelled where it waits for the next guest, and else left as it is
     """
     tally = Tally(asked.progress)
     guests = _Guests(asked.guests)
@@ -59,6 +61,7 @@ async def inspect_many(asked: Many) -> AsyncGenerator[Report, None]:
     own = ThreadPoolExecutor(asked.at_once, "guestkit-fleet") if programs_executor() is None else None
     taken: asyncio.Task[tuple[int, Guest] | None] | None = None
     are_more, running = True, set[asyncio.Task[Report]]()
+    wrong: Exception | None = None
     try:
         while are_more or running:
             if are_more and taken is None and len(running) < asked.at_once:
@@ -66,7 +69,12 @@ async def inspect_many(asked: Many) -> AsyncGenerator[Report, None]:
             tasks = running if taken is None else {taken, *running}
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if taken is not None and taken.done():
-                following, taken = taken.result(), None
+                following = None
+                try:
+                    following = taken.result()
+                except Exception as error:  # the guests named before are reported first
+                    wrong = error
+                taken = None
                 if following is None:
                     are_more = False
                 else:
@@ -74,6 +82,8 @@ async def inspect_many(asked: Many) -> AsyncGenerator[Report, None]:
             for task in [each for each in running if each.done()]:
                 running.remove(task)
                 yield tally.told(task.result())
+        if wrong is not None:
+            raise wrong
     finally:
         tasks = running if taken is None else {taken, *running}
         for each in tasks:

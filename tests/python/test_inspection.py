@@ -14,7 +14,7 @@ import pickle
 import queue
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -613,12 +613,13 @@ async def test_the_loop_stood_still_while_a_disk_was_named(outcome: Any) -> None
     assert [report async for report in reports] == []
 
 
-async def test_disks_may_be_named_while_a_fleet_runs(outcome: Any) -> None:
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_disks_may_be_named_while_a_fleet_runs(outcome: Any, concurrency: int) -> None:
     outcome(lambda disk: FULL)
     disks: asyncio.Queue[str] = asyncio.Queue()
     ended: list[str] = []
 
-    async def named() -> AsyncIterator[str]:
+    async def named() -> AsyncGenerator[str, None]:
         try:
             while True:
                 yield await disks.get()
@@ -626,25 +627,41 @@ async def test_disks_may_be_named_while_a_fleet_runs(outcome: Any) -> None:
             ended.append("named")
 
     disks.put_nowait("first")
-    async with contextlib.aclosing(aio.inspect_many(named())) as reports:
+    async with (
+        contextlib.aclosing(named()) as source,
+        contextlib.aclosing(aio.inspect_many(source, concurrency=concurrency)) as reports,
+    ):
         first = await anext(reports)
         disks.put_nowait("second")
         second = await anext(reports)
     assert (first.disk, first.index, second.disk, second.index) == ("first", 0, "second", 1)
-    assert ended == ["named"]  # which waited for a third one
+    assert ended == ["named"]
     with pytest.raises(TypeError, match=r"guestkit\.aio\.inspect_many an async one"):
         guestkit.inspect_many(named())
 
 
-async def test_an_error_of_who_names_the_disks_is_told(outcome: Any) -> None:
+@pytest.mark.parametrize("concurrency", [1, 4])
+async def test_an_error_of_who_names_the_disks_lost_the_reports_before(
+    outcome: Any, concurrency: int
+) -> None:
+    error = LookupError("no more")
+
     def named() -> Iterator[str]:
         yield "first"
-        raise LookupError("no more")
+        yield "second"
+        raise error
 
     outcome(lambda disk: FULL)
+    told: list[str] = []
     with pytest.raises(LookupError, match="no more"):
-        async for report in aio.inspect_many(named()):
-            assert report.disk == "first"
+        async for report in aio.inspect_many(named(), concurrency=concurrency):
+            told.append(report.disk)
+    assert sorted(told) == ["first", "second"]
+    told.clear()
+    with pytest.raises(LookupError, match="no more"):
+        for report in guestkit.inspect_many(named(), concurrency=concurrency):
+            told.append(report.disk)
+    assert sorted(told) == ["first", "second"]
 
 
 def test_a_fleet_on_a_loop_had_never_more_than_64_disks_at_once(outcome: Any, fleet: Fleet) -> None:
