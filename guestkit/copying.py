@@ -295,6 +295,8 @@ class _Outgoing:
 #: How much of a file is read to find out whether it is as large as it says, in bytes.
 _START = 1 << 20
 
+_NO_END = "has no end: who reads it waits for more"
+
 
 @dataclass
 class _Incoming:
@@ -423,21 +425,29 @@ class _Incoming:
 
     def _add_file(self, tar: tarfile.TarFile, entry: tarfile.TarInfo, path: Path, tally: _Tally) -> None:
         """Add a regular file. Its size may be wrong: in /proc it is 0, in /sys that of a page."""
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_without_waiting) as file:
             content: BinaryIO = file
-            start = _read(file, path, _START)
+            try:
+                start = _read(file, path, _START)
+            except BlockingIOError:
+                self._leave_out(path, _NO_END)
+                return
             if len(start) < _START:  # all of it
                 content, entry.size = io.BytesIO(start), len(start)
             elif entry.size < _START:
                 reason = f"says that it has {entry.size} bytes, and has {_START} or more"
-                if path == self.source.resolve():
-                    raise OSError(errno.EIO, reason, str(path))
-                self._skip(path, reason)
+                self._leave_out(path, reason)
                 return
             else:
                 file.seek(0)
             tar.addfile(entry, _Counted(content, path, tally))
         self.counts["files"] += 1
+
+    def _leave_out(self, path: Path, reason: str) -> None:
+        """Skip a file below the source; the source itself is an error."""
+        if path == self.source.resolve():
+            raise OSError(errno.EIO, reason, str(path))
+        self._skip(path, reason)
 
     def _skip(self, path: Path, reason: str = "neither a regular file, a directory nor a symlink") -> None:
         self.skipped.append(SkippedFile(path=str(path), reason=reason))
@@ -458,13 +468,24 @@ def _tree(top: Path, name: str) -> Iterator[tuple[Path, str]]:
             waiting += [(path / child, f"{name}/{child}") for child in below]
 
 
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file so that no read waits for what may come, as in /proc/kmsg: Ctrl-C would not end that."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _read(file: BinaryIO, path: Path, size: int) -> bytes:
-    """Return the next bytes of a file; an OSError names it."""
+    """Return the next bytes of a file, fewer only at its end.
+
+    An OSError names it: BlockingIOError where it may get more later.
+    """
     try:
-        return file.read(size)
+        found = file.read(size)
+        if found is None or (len(found) < size and file.read(1) is None):
+            raise BlockingIOError(errno.EAGAIN, _NO_END)
     except OSError as error:
         error.filename = str(path)
         raise
+    return found
 
 
 class _Counted:

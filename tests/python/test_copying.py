@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -205,6 +206,40 @@ def test_what_has_more_than_it_says_is_skipped(tmp_path: Path, monkeypatch: pyte
     assert incoming.skipped == [SkippedFile(path=str(tmp_path / "large"), reason=reason)]
     with pytest.raises(OSError, match=reason):
         _Incoming(tmp_path / "large", "/", True, True)._pack(io.BytesIO(), "made", _Tally(None, 0))
+
+
+@pytest.mark.parametrize("text", [b"", b"a line"])
+def test_a_file_without_an_end_was_waited_for_for_ever(
+    text: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As /proc/kmsg and trace_pipe, of which root alone can be told: a FIFO that is called a file."""
+    (tmp_path / "a").write_bytes(bytes(9))
+    os.mkfifo(tmp_path / "log")
+    of_file = tarfile.TarFile.gettarinfo
+
+    def gettarinfo(self: tarfile.TarFile, *arguments: Any) -> tarfile.TarInfo:
+        entry = of_file(self, *arguments)
+        entry.type = tarfile.REGTYPE if entry.isfifo() else entry.type
+        return entry
+
+    monkeypatch.setattr(tarfile.TarFile, "gettarinfo", gettarinfo)
+    tree = _Incoming(tmp_path, "/", inside=True, recursive=True)
+    alone = _Incoming(tmp_path / "log", "/", inside=True, recursive=False)
+    with ThreadPoolExecutor(2) as threads, open(tmp_path / "log", "r+b", buffering=0) as writer:
+        for incoming in (tree, alone):
+            writer.write(text)
+            packing = threads.submit(incoming._pack, io.BytesIO(), "made", _Tally(None, 0))
+            try:
+                error = packing.exception(timeout=20)
+            finally:
+                if not packing.done():
+                    writer.close()
+            assert (error is None) == (incoming is tree)
+    reason = "has no end: who reads it waits for more"
+    assert tree.skipped == [SkippedFile(path=str(tmp_path / "log"), reason=reason)]
+    assert tree.counts["files"] == 1
+    assert isinstance(error, OSError)
+    assert (error.strerror, error.filename) == (reason, str(tmp_path / "log"))
 
 
 INTERRUPTED = """
