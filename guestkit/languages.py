@@ -14,6 +14,7 @@ import io
 import json
 import math
 import re
+import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -51,15 +52,18 @@ MOST_POMS = 1000
 LARGEST_INSIDE = 32 << 20
 MOST_MEMBERS = 65_535
 LONGEST_NAME = 1000
-#: How many bytes all of a guest's archives may cost together: those read from the guest, and those unpacked.
+#: How many bytes all of a system's archives may cost together: those read from the guest, and those unpacked.
 #: An archive inside, and a file that describes a package, count as 64 KiB at least.
 MOST_COST = 16 << 30
 SMALLEST_INSIDE = 64 << 10
-#: How many packages and gaps all of a guest's archives may have together.
+#: How many packages and gaps all of a system's archives may have together.
 MOST_IN_ARCHIVES = 200_000
 MOST_GAPS = 10_000
 #: How many characters a name, a group, a version or a licence may have; of a summary as many are told.
 LONGEST_TEXT = 1000
+#: How many bytes of memory the texts of a guest's packages and gaps may take, those of all its systems. Many
+#: systems, such as subvolumes, may share files, which cost hardly more on the disk than those of one.
+MOST_TEXT = 64 << 20
 #: How deep archives lie in each other: a jar in a war in an ear.
 DEEPEST = 3
 
@@ -84,15 +88,31 @@ def find_packages(g: Guestfs, *, root: str = "", timeout: float | None = None) -
     check_limit("find_packages", "timeout", timeout)
     packages: list[LanguagePackage] = []
     gaps: list[str] = []
-    _gather(g, packages, gaps, math.inf if timeout is None else monotonic() + timeout)
+    _gather(g, packages, gaps, math.inf if timeout is None else monotonic() + timeout, _Room())
     return LanguagePackages(root=root, packages=tuple(packages), gaps=tuple(gaps))
 
 
-def _gather(g: Guestfs, packages: list[LanguagePackage], gaps: list[str], ends: float) -> None:
+class _Room:
+    """The memory that is left for the texts of a guest's packages and gaps."""
+
+    def __init__(self) -> None:
+        self._left = MOST_TEXT
+
+    def is_left(self) -> bool:
+        return self._left > 0
+
+    def take(self, texts: Iterable[str]) -> None:
+        self._left -= sum(map(sys.getsizeof, texts))
+
+
+def _gather(g: Guestfs, packages: list[LanguagePackage], gaps: list[str], ends: float, room: _Room) -> None:
     """Append the packages among the files that are mounted, and the gaps, as they are found; raise Error.
 
     ends: when no more is read, as `monotonic` tells the time
     """
+    if not room.is_left():
+        gaps.append(f"no file is looked at: what the systems before have takes more than {MOST_TEXT} bytes")
+        return
     if monotonic() >= ends:
         gaps.append(f"no file is looked at: {TIME_IS_OVER}")
         return
@@ -107,10 +127,26 @@ def _gather(g: Guestfs, packages: list[LanguagePackage], gaps: list[str], ends: 
             gaps.append(f"{name}: only {MOST_FILES} of {len(found)} packages are looked at")
             del found[MOST_FILES:]
     gaps += told(unread)
-    packages.extend(_described(g, "Python", paths["Python"], gaps, ends))
-    packages.extend(_described(g, "npm", paths["npm"], gaps, ends))
+    for package in _read(g, paths, gaps, ends):
+        if not room.is_left():
+            gaps.append(
+                f"only {len(packages)} packages are told: those of a guest may take {MOST_TEXT} bytes"
+            )
+            return
+        packages.append(package)
+        room.take(
+            (package.group, package.name, package.version, package.license, package.summary, package.path)
+        )
+
+
+def _read(
+    g: Guestfs, paths: Mapping[str, Sequence[str]], gaps: list[str], ends: float
+) -> Iterator[LanguagePackage]:
+    """Yield the packages that the files of each language have."""
+    yield from _described(g, "Python", paths["Python"], gaps, ends)
+    yield from _described(g, "npm", paths["npm"], gaps, ends)
     in_archives = _Archives(g, gaps, ends).read(paths["Java"])
-    packages.extend(islice(in_archives, MOST_IN_ARCHIVES))
+    yield from islice(in_archives, MOST_IN_ARCHIVES)
     if next(in_archives, None) is not None:
         gaps.append(f"Java: only {MOST_IN_ARCHIVES} packages are told")
 
@@ -161,11 +197,13 @@ def found_in(
     ends = math.inf if timeout is None else monotonic() + timeout
     roots = [system.root for system in inspection.operating_systems]
     found: dict[str, tuple[list[LanguagePackage], list[str]]] = {root: ([], []) for root in roots}
-    unread = list(roots)
+    unread, room = list(roots), _Room()
     try:
         with opening as g:
             for root in roots:
-                _gather_in(g, replace(asked, root=root), *found[root], ends)
+                packages, gaps = found[root]
+                _gather_in(g, replace(asked, root=root), packages, gaps, ends, room)
+                room.take(gaps)
                 unread.remove(root)
     except Error as error:
         for root in unread or [""]:
@@ -181,13 +219,18 @@ name_options_of(find_in_guest, OpenDiskOptions(), INSPECTION, without=("readonly
 
 
 def _gather_in(
-    g: Guestfs, asked: GuestArguments, packages: list[LanguagePackage], gaps: list[str], ends: float
+    g: Guestfs,
+    asked: GuestArguments,
+    packages: list[LanguagePackage],
+    gaps: list[str],
+    ends: float,
+    room: _Room,
 ) -> None:
     """Mount a system, and append its packages and gaps; raise Error only where it is final."""
     try:
-        if monotonic() < ends:  # else the gap says so
+        if monotonic() < ends and room.is_left():  # else the gap says so
             gaps.extend(failure.message for failure in asked.mount(g).failures)
-        _gather(g, packages, gaps, ends)
+        _gather(g, packages, gaps, ends, room)
     except Error as error:
         if is_final(error):
             raise

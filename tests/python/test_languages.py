@@ -8,10 +8,11 @@ import io
 import json
 import math
 import re
+import sys
 import tracemalloc
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import pytest
@@ -519,7 +520,9 @@ class Machine:
         failure = PartFailure(part="mountpoints", message="/var: is damaged", errno=5, op="mount")
         return Mounted(root=root, mountpoints={}, system=None, failures=(failure,))
 
-    def gather(self, g: None, packages: list[LanguagePackage], gaps: list[str], ends: float) -> None:
+    def gather(
+        self, g: None, packages: list[LanguagePackage], gaps: list[str], ends: float, room: object
+    ) -> None:
         if self.seconds >= ends:
             gaps.append(OVER)
             return
@@ -592,16 +595,48 @@ def test_what_was_found_was_lost_with_the_part_that_failed(
     assert others == [LanguagePackages(root=root, packages=(), gaps=(str(error),)) for root in SYSTEMS[1:]]
 
 
+@pytest.fixture
+def mounts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Each system of a guest that is launched has FILES; the list gets the roots that are mounted."""
+    roots: list[str] = []
+
+    def mount_guest(g: Guest, *, root: str, **_: object) -> Mounted:
+        roots.append(root)
+        return Mounted(root=root, mountpoints={}, system=None, failures=())
+
+    monkeypatch.setattr(languages, "launched", lambda asked: contextlib.nullcontext(Guest(FILES)))
+    monkeypatch.setattr("guestkit.guest.mount_guest", mount_guest)
+    return roots
+
+
+def test_the_packages_of_a_guest_with_many_systems_took_memory_without_bound(
+    mounts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As subvolumes that share their files, which cost the guest nothing."""
+    whole = languages.find_in_guest("web.img", SEVERAL)[0]
+    assert len(whole.packages) == len(PURLS)
+    mounts.clear()
+    of_one = sum(sys.getsizeof(text) for package in whole.packages for text in astuple(package))
+    most = of_one * 4 // 3
+    monkeypatch.setattr(languages, "MOST_TEXT", most)
+    first, second, third = languages.find_in_guest("web.img", SEVERAL)
+    assert first == replace(whole, root=SYSTEMS[0])
+    assert 0 < len(second.packages) < len(whole.packages)
+    assert second.packages == whole.packages[: len(second.packages)]
+    cut = f"only {len(second.packages)} packages are told: those of a guest may take {most} bytes"
+    assert second.gaps == (cut,)
+    left_out = f"no file is looked at: what the systems before have takes more than {most} bytes"
+    assert third == LanguagePackages(root=SYSTEMS[2], packages=(), gaps=(left_out,))
+    assert mounts == list(SYSTEMS[:2])
+
+
 def test_packages_before_an_archive_on_which_the_appliance_died_are_found(
-    monkeypatch: pytest.MonkeyPatch,
+    mounts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pread(guest: Guest, *arguments: object) -> bytes:
         raise ApplianceKilled("pread", "the appliance was killed")
 
     monkeypatch.setattr(Guest, "pread", pread)
-    monkeypatch.setattr(languages, "launched", lambda asked: contextlib.nullcontext(Guest(FILES)))
-    mounted = Mounted(root="", mountpoints={}, system=None, failures=())
-    monkeypatch.setattr("guestkit.guest.mount_guest", lambda *_, **__: mounted)
     one = replace(NOTHING_FOUND, operating_systems=(DEMO_SYSTEM,))
     (found,) = languages.find_in_guest("web.img", one)
     assert {package.kind for package in found.packages} == {"pypi", "npm"}
