@@ -127,7 +127,7 @@ def unmount(directory: StrOrBytesPath, *, force: bool = False, timeout: float = 
             _end(server)
         else:
             done = _fusermount("-u", *(["-z"] if force or dead else []), mount.directory)
-            if done.returncode != 0 and mount_at(mount.directory):
+            if mount_at(mount.directory) == mount:  # the exit status may be lost, as where SIGCHLD is ignored
                 _fail_to_unmount(name, mount, done.stderr.strip())
         if server is not None and not _has_ended(server, timeout):
             raise Error(

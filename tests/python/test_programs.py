@@ -37,6 +37,23 @@ def test_a_mount_in_use_was_not_said_to_be_busy_in_another_language(
     assert caught.value.errno == errno.EBUSY
 
 
+def test_what_was_still_mounted_was_unmounted_where_the_status_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "fusermount3"
+    program.write_text("#!/bin/sh\necho 'umount: target is busy.' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    mount = fuse.Mount(directory=str(tmp_path), server=1, dedicated=False, user=0, readonly=True)
+    monkeypatch.setattr(fuse, "mount_at", lambda path: mount)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(Error, match="is in use"):
+            fuse.unmount(tmp_path)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_with_1024_open_files_nothing_could_be_waited_for() -> None:
     """select(2) takes no larger descriptors; a server has them."""
     program = """if True:
