@@ -169,8 +169,8 @@ class ImageInfo:
         dirty: not closed properly
         corrupt: marked so by QEMU
         truncated: the image refers to clusters beyond the end of the file, or, from `open_disk`, so does
-            a file of its chain other than the data file of a qcow2; not reported of a file in use, which
-            still grows
+            a file of its chain other than the data file of a qcow2; not reported of a file that QEMU is
+            writing to, which still grows
         in_use: another program writes to it, as QEMU's locks tell, or it is a device that the host uses;
             from `open_disk`: a file of its chain
         references: everything outside the file that it refers to

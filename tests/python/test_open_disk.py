@@ -10,6 +10,7 @@ import struct
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -813,9 +814,9 @@ def test_a_disk_in_use_is_not_written_to(g: Guestfs, tmp_path: Path, plain: Path
 
 
 @contextmanager
-def as_device(disk: Path) -> Iterator[str]:
+def as_device(disk: Path, *options: str) -> Iterator[str]:
     """Have a block device of this host hold what the file does."""
-    attach = ["losetup", "--find", "--show", str(disk)]
+    attach = ["losetup", "--find", "--show", *options, str(disk)]
     done = subprocess.run(attach, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"no loop device: {done.stderr}")
@@ -851,6 +852,39 @@ def test_a_device_that_the_host_has_mounted_was_opened_for_writing(
         finally:
             os.close(claimed)
         assert not probe(device).in_use
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a block device of a file")
+def test_threads_that_looked_at_a_device_took_each_other_for_its_user(plain: Path) -> None:
+    """Regression: guestkit claims a device for a moment, to see whether it can."""
+    with as_device(plain) as device, ThreadPoolExecutor(4) as pool:
+        looks = pool.map(lambda _: probe(device, "raw").in_use, range(4000))
+        assert not any(looks)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a block device of a file")
+def test_a_device_that_nobody_can_write_to_was_in_use_once_it_was_mounted(plain: Path) -> None:
+    with as_device(plain, "--read-only") as device, Guestfs() as g:
+        claimed = os.open(device, os.O_RDONLY | os.O_EXCL)
+        try:
+            assert not probe(device).in_use
+            assert not g.open_disk(device, in_use="refuse").in_use
+        finally:
+            os.close(claimed)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a block device of a file")
+def test_a_device_that_the_host_has_mounted_was_never_truncated(tmp_path: Path, plain: Path) -> None:
+    """Regression: only a file that is written to may still grow."""
+    image = _converted("qcow2")(tmp_path / "disk.qcow2", plain)
+    os.truncate(image, image.stat().st_size - 128 * 1024)
+    with as_device(image) as device, Guestfs() as g:
+        claimed = os.open(device, os.O_RDONLY | os.O_EXCL)
+        try:
+            for found in (probe(device, "qcow2"), g.open_disk(device, format="qcow2")):
+                assert (found.in_use, found.truncated) == (True, True)
+        finally:
+            os.close(claimed)
 
 
 def test_who_refuses_disks_in_use_keeps_writers_out(

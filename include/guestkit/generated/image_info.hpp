@@ -92,7 +92,8 @@ struct ImageInfo {
   bool dirty = false;  ///< not closed properly
   bool corrupt = false;  ///< marked so by QEMU
   /// the image refers to clusters beyond the end of the file, or, from `open_disk`, so does a file of
-  /// its chain other than the data file of a qcow2; not reported of a file in use, which still grows
+  /// its chain other than the data file of a qcow2; not reported of a file that QEMU is writing to,
+  /// which still grows
   bool truncated = false;
   /// another program writes to it, as QEMU's locks tell, or it is a device that the host uses; from
   /// `open_disk`: a file of its chain

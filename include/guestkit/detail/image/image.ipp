@@ -1,5 +1,6 @@
 #pragma once
 
+#include "guestkit/detail/image/in_use.hpp"
 #include "guestkit/detail/image/missing.hpp"
 #include "guestkit/detail/image/read.hpp"
 #include "guestkit/image.hpp"
@@ -7,7 +8,10 @@
 namespace guestkit::inline GUESTKIT_FORM {
 
 GUESTKIT_INLINE ImageInfo probe(const std::filesystem::path& path, std::optional<std::string_view> format) {
-  return detail::read_image(detail::open_named("probe", path.native()), format);
+  const auto file = detail::open_named("probe", path.native());
+  auto info = detail::read_image(file, format);
+  info.in_use = info.in_use || detail::is_claimed_by_host(file.descriptor());
+  return info;
 }
 
 }  // namespace guestkit::inline GUESTKIT_FORM

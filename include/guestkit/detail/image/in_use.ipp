@@ -1,17 +1,22 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <mutex>
 #include <string_view>
 #include <system_error>
+#include <thread>
 
 #include "guestkit/detail/base/device_number.hpp"
 #include "guestkit/detail/base/escape.hpp"
+#include "guestkit/detail/base/fork.hpp"
 #include "guestkit/detail/base/host_files.hpp"
 #include "guestkit/detail/base/text.hpp"
 #include "guestkit/detail/base/unique_fd.hpp"
@@ -28,13 +33,30 @@ GUESTKIT_INLINE bool is_held(int fd, qemu_lock byte) noexcept {
   return ::fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
-GUESTKIT_INLINE bool is_claimed_by_host(int fd) noexcept {
-  struct stat status {};
-  if (::fstat(fd, &status) != 0 || !S_ISBLK(status.st_mode)) return false;
-  // The kernel grants a device exclusively to one user, and refuses that if part of it is taken.
-  const auto path = "/proc/self/fd/" + std::to_string(fd);
+inline bool is_read_only_device(int fd) noexcept {
+  constexpr unsigned long blkroget = _IO(0x12, 94);  // BLKROGET, whose header has macros of common names
+  int readonly = 0;
+  return ::ioctl(fd, blkroget, &readonly) == 0 && readonly != 0;
+}
+
+/// Claims the device for a moment, which the kernel refuses if it, or a part of it, has been claimed.
+inline bool is_claimed_now(const std::string& path) {
+  static constinit of_process<std::mutex> one_at_a_time;  // or threads would see each other's claims
+  const std::lock_guard lock(one_at_a_time.get());
   const unique_fd claimed(::open(path.c_str(), O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC));
   return claimed.get() < 0 && errno == EBUSY;
+}
+
+GUESTKIT_INLINE bool is_claimed_by_host(int fd) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0 || !S_ISBLK(status.st_mode) || is_read_only_device(fd)) return false;
+  const auto path = "/proc/self/fd/" + std::to_string(fd);
+  constexpr int looks = 5;  // another process that only looks, as this one does, has gone by then
+  for (int i = 0; is_claimed_now(path); ++i) {
+    if (i + 1 == looks) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return false;
 }
 
 GUESTKIT_INLINE std::string user_of(const struct stat& file) {

@@ -99,8 +99,8 @@ GUESTKIT_INLINE ImageInfo read_image(const image_file& file, std::optional<std::
                    file.size() < vhd::footer_size ? 0 : file.size() - vhd::footer_size);
     read_vhd(file, footer, info);
   }
-  info.in_use = is_held(file.descriptor(), qemu_lock::writes) || is_claimed_by_host(file.descriptor());
-  if (info.in_use) info.truncated = false;
+  info.in_use = is_held(file.descriptor(), qemu_lock::writes);
+  if (info.in_use) info.truncated = false;  // the file still grows
   return info;
 }
 
