@@ -89,6 +89,17 @@ BOOST_AUTO_TEST_CASE(a_call_before_the_launch_spoke_of_guestfish) {
     });
 }
 
+// Regression: libguestfs' words were looked for anywhere, also in a path.
+BOOST_AUTO_TEST_CASE(a_path_made_of_an_error_that_the_handle_was_not_launched) {
+  Guestfs g({.environment = false});
+  const std::string path = "/nowhere/call launch before using this function";
+  BOOST_CHECK_EXCEPTION(g.add_drive(path, {.format = "raw"}), Error, [&](const Error& e) {
+    BOOST_TEST(e.error_number() == ENOENT);
+    BOOST_TEST(e.message().find(path) != std::string::npos);
+    return e.message().find("launched") == std::string::npos;
+  });
+}
+
 BOOST_AUTO_TEST_CASE(another_op_in_front_of_the_message_stays) {
   const Error longer("mount", "mount_ro: no such device");
   BOOST_TEST(longer.what() == "mount: mount_ro: no such device");

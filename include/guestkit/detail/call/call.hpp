@@ -47,10 +47,11 @@ class call_scope {
   call_scope& operator=(const call_scope&) = delete;
   ~call_scope();
 
-  guestfs_h* h() const noexcept { return state_->h; }
-
-  /// libguestfs is called next: this is one of its actions, and not an operation of guestkit's own.
-  void begin() noexcept { calls_libguestfs_ = true; }
+  /// For a call of libguestfs, so this is one of its actions, and no operation of guestkit's own.
+  guestfs_h* h() noexcept {
+    calls_libguestfs_ = true;
+    return state_->h;
+  }
 
   /// Refuses the call if the next descriptors are too high for select(): libguestfs would abort the process.
   void refuse_high_descriptors();
@@ -110,7 +111,6 @@ class [[nodiscard]] outcome {
 /// Calls fn in a scope that is open.
 template <class R, class C, class... P, class... A>
 outcome<R> attempt(call_scope& scope, C (*fn)(guestfs_h*, P...), const A&... arguments) {
-  scope.begin();
   (scope.hide_secrets(arguments), ...);
   scope.refuse_high_descriptors();
   if constexpr (std::is_same_v<R, buffer>) {

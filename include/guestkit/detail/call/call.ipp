@@ -76,9 +76,14 @@ GUESTKIT_INLINE void call_scope::refuse_high_descriptors() {
   throw error();
 }
 
-/// What libguestfs says, to users of guestfish, of a call that needs an appliance where none runs.
+/// What libguestfs says, to users of guestfish, of a call that needs an appliance where none runs. The whole
+/// text after the action's name: other messages hold text from the guest.
 inline bool needs_launch(const std::string& message) {
-  return message.find("call launch before using this function") != std::string::npos;
+  const auto colon = message.find(": ");
+  return colon != std::string::npos &&
+         message.compare(colon + 2, std::string::npos,
+                         "call launch before using this function\n(in guestfish, "
+                         "don't forget to use the 'run' command)") == 0;
 }
 
 GUESTKIT_INLINE Error call_scope::error() const {
@@ -96,7 +101,7 @@ GUESTKIT_INLINE Error call_scope::error() const {
     throw ApplianceCrashed(op_.name, told_before ? died_earlier : message_, number_,
                            state_->output.console.lines());
   }
-  if (needs_launch(message_))
+  if (!state_->turns->launched && needs_launch(message_))
     return Error(users_op(), "the handle is not launched", number_, {Cause::unknown, "call launch() first"});
   return Error(op_.name, message_, number_, complaint_of_own_files(message_));
 }

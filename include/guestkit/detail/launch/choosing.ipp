@@ -168,7 +168,7 @@ GUESTKIT_INLINE ApplianceChoice choosing::restorable(const ApplianceChoice& lean
 /// processors but one.
 GUESTKIT_INLINE bool choosing::acpi_is_spare() const {
   if (processors_ != 1) return false;
-  const call_scope scope(state_, "launch");
+  call_scope scope(state_, "launch");
   struct guestfs_version* version = guestfs_version(scope.h());
   const bool spare = version != nullptr && version->major == 1 && version->minor < 51;
   guestfs_free_version(version);

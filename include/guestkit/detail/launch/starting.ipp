@@ -30,7 +30,7 @@ inline c_handle fresh_copy(const std::shared_ptr<handle_state>& state) noexcept 
   adding.refuse_high_descriptors();
   c_handle fresh(create_c_handle(), {state.get()});
   guestfs_set_error_handler(fresh.get(), nullptr, nullptr);
-  bool same = copy_settings(state->h, fresh.get());
+  bool same = copy_settings(adding.h(), fresh.get());
   for (const auto& addition : state->machine.additions) same = same && addition.repeat(fresh.get());
   if (!same) fresh.reset();
   return fresh;
