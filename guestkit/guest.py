@@ -224,7 +224,7 @@ def _mount_places(g: Guestfs, devices: Mapping[str, str], readonly: bool) -> Mou
         if path == "/":
             g.umount_all()
             raise fault
-        message = f'{fault.message}; it is mounted so on "{printable(path)}"'
+        message = f'{fault.message}; it is mounted read-only on "{printable(path)}"'
         failures.append(PartFailure(part="mountpoints", message=message, op="mount_guest", errno=errno.EROFS))
     mountpoints = dict(sorted(devices.items()))
     return Mounted(root=devices["/"], mountpoints=mountpoints, system=None, failures=tuple(failures))
@@ -235,7 +235,7 @@ def _read_only_fault(g: Guestfs, device: str, path: str) -> Error | None:
     if not g.statvfs(path)["flag"] & os.ST_RDONLY:
         return None
     kind = g.vfs_type(device)
-    reason = f"{printable(device)}: can be mounted read-only alone"
+    reason = f"{printable(device)}: can only be mounted read-only"
     if kind == "ntfs":
         reason += ": Windows is hibernated, or was shut down with Fast Startup"
         hint = "shut Windows down fully (no Fast Startup, no hibernation), or open the guest read-only"

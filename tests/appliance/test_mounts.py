@@ -135,7 +135,7 @@ def test_a_windows_with_fast_startup_was_opened_for_writing_read_only(tmp_path: 
             mount_guest(g, readonly=False, **kind)
         g.write("/hiberfil.sys", b"hibr".ljust(4096, b"\0"))
         for kind in ({"root": "/dev/sda"}, {"mounts": {"/": "sda"}}):
-            with pytest.raises(Error, match="read-only alone: Windows is hibernated") as caught:
+            with pytest.raises(Error, match="can only be mounted read-only: Windows is hibernated") as caught:
                 mount_guest(g, readonly=False, **kind)
             assert caught.value.errno == errno.EROFS
             assert caught.value.hint.startswith("shut Windows down fully (no Fast Startup, no hibernation)")

@@ -1970,6 +1970,7 @@ BOOST_FIXTURE_TEST_CASE(a_chosen_root_is_read_as_one_that_was_found, pretended) 
 
 struct fallen_back : pretended_guest {
   StatVFS statvfs(const std::string& path) override {
+    if (damaged.contains(path)) throw Error("statvfs", "", EIO);
     StatVFS status;
     status.flag = readonly.contains(path) ? 4096 | 1 : 4096;
     return status;
@@ -1979,7 +1980,7 @@ struct fallen_back : pretended_guest {
     facts["TYPE"] = type;
     return facts;
   }
-  std::set<std::string> readonly;
+  std::set<std::string> readonly, damaged;
   std::string type = "ext4";
 };
 
@@ -1996,7 +1997,7 @@ BOOST_AUTO_TEST_CASE(a_windows_with_fast_startup_was_opened_for_writing_read_onl
     const auto refused = error(false);
     BOOST_REQUIRE(refused);
     BOOST_TEST(refused->error_number() == EROFS);
-    BOOST_TEST(refused->message().starts_with("/dev/sda1: can be mounted read-only alone"));
+    BOOST_TEST(refused->message().starts_with("/dev/sda1: can only be mounted read-only"));
     BOOST_TEST(has(refused->hint(), "shut Windows down fully") == (type == "ntfs"));
     BOOST_TEST(guest.mounted.empty());
   }
@@ -2012,8 +2013,33 @@ BOOST_AUTO_TEST_CASE(a_filesystem_beside_the_root_that_is_read_only_is_told) {
   const auto mounted = detail::mount_guest(guest, {.root = "/dev/sda1", .readonly = false});
   BOOST_REQUIRE_EQUAL(mounted.failures.size(), 1U);
   BOOST_TEST(mounted.failures[0].message ==
-             "/dev/sda2: can be mounted read-only alone (ext4); it is mounted so on \"/data\"");
+             "/dev/sda2: can only be mounted read-only (ext4); it is mounted read-only on \"/data\"");
   BOOST_TEST(mounted.mountpoints.size() == 2U);
+}
+
+// Regression: it cost the whole mount, and left the root mounted.
+BOOST_AUTO_TEST_CASE(
+    a_filesystem_that_does_not_tell_whether_it_is_read_only_kept_the_guest_from_being_mounted) {
+  fallen_back guest;
+  guest.parts = {"/dev/sda1", "/dev/sda2"};
+  guest.add({{"/etc/os-release", "-ID=debian\nVERSION_ID=12\n"},
+             {"/etc/fstab", "-UUID=uuid-of-sda2 /data ext4 defaults 0 2\n"},
+             {"/data", "d"}});
+  guest.damaged = {"/data"};
+  const MountOptions to_write{.root = "/dev/sda1", .readonly = false};
+  const auto mounted = detail::mount_guest(guest, to_write);
+  BOOST_TEST(mounted.mountpoints.size() == 2U);
+  BOOST_REQUIRE_EQUAL(mounted.failures.size(), 1U);
+  BOOST_TEST(mounted.failures[0].error_number == EIO);
+  BOOST_TEST(
+      mounted.failures[0].message ==
+      "/dev/sda2: whether it can be written to is unknown: Input/output error; it is mounted on \"/data\"");
+
+  guest.damaged = {"/"};
+  const auto refused = error_of([&] { detail::mount_guest(guest, to_write); });
+  BOOST_REQUIRE(refused);
+  BOOST_TEST(refused->message() == "/dev/sda1: whether it can be written to is unknown: Input/output error");
+  BOOST_TEST(guest.mounted.empty());
 }
 
 // Regression: the directory cost the whole mount.

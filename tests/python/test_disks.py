@@ -104,7 +104,7 @@ def test_a_filesystem_beside_the_root_that_cannot_be_written_refused_all(
     mounted = mount_guest(two, mounts={"/": "sda2", "/boot": "sda1"}, readonly=False)
     (failure,) = mounted.failures
     assert failure.message.startswith("/dev/sda1: can ")
-    assert failure.message.endswith(' (ext4); it is mounted so on "/boot"')
+    assert failure.message.endswith(' (ext4); it is mounted read-only on "/boot"')
     assert (failure.part, failure.errno) == ("mountpoints", errno.EROFS)
     assert failure.message in caplog.text
     assert two.exists("/boot/one")

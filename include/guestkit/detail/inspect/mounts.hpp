@@ -30,8 +30,9 @@ std::optional<path_fault> fault_of_mountpoint(guest_actions& g, const std::strin
 /// @param path  / or a path for which fault_of_mountpoint() finds no fault
 void mount_at(guest_actions& g, const std::string& device, const std::string& path, bool readonly);
 
-/// The error for a filesystem that was mounted there to be written, but is read-only; nothing if it can be
-/// written. Some drivers, such as ntfs-3g, fall back to that without an error.
+/// The error for a filesystem that was mounted there to be written, but is read-only (EROFS) or does not tell
+/// whether it is; nothing if it can be written. Some drivers, such as ntfs-3g, mount one read-only without an
+/// error.
 std::optional<Error> read_only_fault(guest_actions& g, const std::string& device, const std::string& path);
 
 /// Mounts the top level of a btrfs filesystem read-only at /, with every subvolume in its place.

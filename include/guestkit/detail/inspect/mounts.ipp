@@ -64,10 +64,16 @@ GUESTKIT_INLINE void mount_at(guest_actions& g, const std::string& device, const
 GUESTKIT_INLINE std::optional<Error> read_only_fault(guest_actions& g, const std::string& device,
                                                      const std::string& path) {
   constexpr std::int64_t readonly = 1;  // ST_RDONLY of the appliance's Linux
-  if ((g.statvfs(path).flag & readonly) == 0) return std::nullopt;
+  StatVFS status;
+  if (const auto failed = error_of([&] { status = g.statvfs(path); }))
+    return Error(
+        "mount_guest",
+        printable(device) + ": whether it can be written to is unknown: " + one_line(failed->message()),
+        failed->error_number(), {Cause::unknown, "open the guest read-only"});
+  if ((status.flag & readonly) == 0) return std::nullopt;
   std::string type;
   error_of([&] { type = g.blkid(device)["TYPE"]; });
-  const auto what = printable(device) + ": can be mounted read-only alone";
+  const auto what = printable(device) + ": can only be mounted read-only";
   if (type.starts_with("ntfs"))
     return Error("mount_guest", what + ": Windows is hibernated, or was shut down with Fast Startup", EROFS,
                  {Cause::unknown,
@@ -77,11 +83,12 @@ GUESTKIT_INLINE std::optional<Error> read_only_fault(guest_actions& g, const std
                 "open the guest read-only; if the filesystem is damaged, its own program repairs it (fsck)"});
 }
 
-inline InspectFailure failure_beside_root(const Error& read_only, const std::string& mountpoint) {
+inline InspectFailure failure_beside_root(const Error& fault, const std::string& mountpoint) {
+  const std::string how = fault.error_number() == EROFS ? "read-only " : "";
   return {.part = "mountpoints",
-          .message = read_only.message() + "; it is mounted so on " + excerpt(mountpoint),
-          .op = read_only.op(),
-          .error_number = read_only.error_number()};
+          .message = fault.message() + "; it is mounted " + how + "on " + excerpt(mountpoint),
+          .op = fault.op(),
+          .error_number = fault.error_number()};
 }
 
 GUESTKIT_INLINE void mount_top(guest_actions& g, const std::string& device) {
@@ -127,7 +134,7 @@ GUESTKIT_INLINE mountpoint_list mount_behind_root(guest_actions& g, mountpoint_l
     }
   }
   for (auto* some : {&refused, &beyond}) some->add_rest("", " more filesystems are not mounted");
-  unwritable.add_rest("", " more filesystems are mounted read-only");
+  unwritable.add_rest("", " more filesystems are, or may be, mounted read-only");
   mountpoints = std::move(kept);
   return mounted;
 }
