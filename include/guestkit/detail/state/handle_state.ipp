@@ -55,8 +55,11 @@ inline constinit std::atomic<int> open_handles{0};
 GUESTKIT_INLINE handle_place::handle_place() {
   if (open_handles.fetch_add(1) < max_handles) return;
   open_handles.fetch_sub(1);
-  throw Error("create",
-              "1000 handles are open in this process, the most that libguestfs supports; close some", EMFILE);
+  throw Error(
+      "create",
+      "1000 handles are open in this process, the most that libguestfs supports; close some; those that "
+      "were open before a fork count too",
+      EMFILE);
 }
 
 GUESTKIT_INLINE void handle_place::give_back() noexcept {
