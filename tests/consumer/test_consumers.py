@@ -181,23 +181,34 @@ def test_cmake_takes_a_copy_of_the_headers(tmp_path: Path, given: str) -> None:
     assert run(tmp_path / "program") == EXPECTED
 
 
+def told_of_component(project: Path, component: str, before: str = "") -> str:
+    """Return what CMake says to a project that looks for guestkit with that component, after these lines."""
+    text = (ROOT / "cmake" / "guestkit-config.cmake.in").read_text(encoding="utf-8")
+    (project / "guestkit-config.cmake").write_text(text, encoding="utf-8")
+    (project / "CMakeLists.txt").write_text(
+        f"cmake_minimum_required(VERSION 3.16)\nproject(other CXX)\n{before}"
+        f"find_package(guestkit COMPONENTS {component})\nmessage(STATUS found=${{guestkit_FOUND}})\n",
+        encoding="utf-8",
+    )
+    return run(
+        "cmake", "-S", project, "-B", project / "build", f"-Dguestkit_DIR={project}",
+        environment=NOTHING_OF_OURS,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("component", "found"), [("compiled", True), ("complied", False)])
 def test_cmake_had_a_target_but_no_component_of_the_compiled_form(
     tmp_path: Path, component: str, found: bool
 ) -> None:
-    text = (ROOT / "cmake" / "guestkit-config.cmake.in").read_text(encoding="utf-8")
-    (tmp_path / "guestkit-config.cmake").write_text(text, encoding="utf-8")
-    (tmp_path / "CMakeLists.txt").write_text(
-        "cmake_minimum_required(VERSION 3.16)\nproject(other CXX)\n"
-        f"find_package(guestkit COMPONENTS {component})\nmessage(STATUS found=${{guestkit_FOUND}})\n",
-        encoding="utf-8",
-    )
-    told = run(
-        "cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-Dguestkit_DIR={tmp_path}",
-        environment=NOTHING_OF_OURS,
-    )  # fmt: skip
+    told = told_of_component(tmp_path, component)
     assert ("found=TRUE" in told or "found=1" in told) == found
     assert (f"no component {component}" in told) != found
+
+
+def test_cmake_found_the_compiled_form_beside_the_sources_which_have_none(tmp_path: Path) -> None:
+    sources = "add_library(guestkit INTERFACE)\nadd_library(guestkit::guestkit ALIAS guestkit)\n"
+    told = told_of_component(tmp_path, "compiled", sources)
+    assert "no component compiled" in told
 
 
 @pytest.mark.full
