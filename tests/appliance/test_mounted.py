@@ -145,6 +145,51 @@ def test_a_call_that_waits_when_the_mount_begins_is_refused(g: Guestfs, director
     assert refused == ["mounted"] * 5
 
 
+def reads_in_vain(g: Guestfs, hypervisor: int, mounted: Path) -> threading.Thread:
+    """Have the appliance stand still, and a thread wait for what is in the directory."""
+    asked = threading.Event()
+
+    def note(event: Event, number: int, call: str, numbers: list[int]) -> None:
+        if call != "mount_local_run":
+            asked.set()
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            os.listdir(mounted / "usr")
+
+    os.listdir(mounted)  # so that it serves
+    g.set_event_callback(note, Event.ENTER)
+    os.kill(hypervisor, signal.SIGSTOP)
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    assert asked.wait(PATIENCE)
+    return reader
+
+
+def test_two_mounts_that_hung_kept_each_other_from_being_cut_off(demo_guest: Path, tmp_path: Path) -> None:
+    """Regression: the first waited for the reader of the second, with a lock that the second needed."""
+    readers, closers = [], []
+    with contextlib.ExitStack() as handles:
+        with contextlib.ExitStack() as standing_still:
+            for name in ("first", "second"):
+                g = handles.enter_context(open_guest(demo_guest))
+                hypervisor = g.get_pid()
+                mounting = contextlib.ExitStack()
+                (tmp_path / name).mkdir()
+                mounted = mounting.enter_context(g.mounted(tmp_path / name))
+                standing_still.callback(os.kill, hypervisor, signal.SIGCONT)
+                readers.append(reads_in_vain(g, hypervisor, mounted))
+                closers.append(threading.Thread(target=mounting.close, daemon=True))
+            for closer in closers:
+                closer.start()
+            for reader in readers:
+                reader.join(PATIENCE)
+                assert not reader.is_alive(), "it hangs"
+        for closer in closers:
+            closer.join(PATIENCE)
+            assert not closer.is_alive(), "it hangs"
+
+
 @pytest.mark.parametrize("by", ["the end", "another program"])
 def test_a_program_that_sits_in_the_directory_does_not_hold_it(g: Guestfs, directory: Path, by: str) -> None:
     with contextlib.ExitStack() as stack:

@@ -145,19 +145,23 @@ GUESTKIT_INLINE void local_mount::forget() noexcept {
 /// Only root can have the kernel end a connection that is in use. So the server gets one at whose other end
 /// nobody is, in place of its own; the kernel notices that nobody has the old one.
 GUESTKIT_INLINE void local_mount::cut_off() {
-  const std::lock_guard marked(marking());
   {
-    const std::lock_guard lock(mutex_);
-    if (over_ || cut_off_ || connection_.get() < 0) return;
-    cut_off_ = true;
-    set_mark(connection_.get(), mark::cut_off);
-    connection_ = unique_fd();  // makes room for the listing, too, if no more files may be opened
+    const std::lock_guard marked(marking());
+    {
+      const std::lock_guard lock(mutex_);
+      if (over_ || cut_off_ || connection_.get() < 0) return;
+      cut_off_ = true;
+      set_mark(connection_.get(), mark::cut_off);
+      connection_ = unique_fd();  // makes room for the listing, too, if no more files may be opened
+    }
+    for (const int file : fuse_connections())
+      if (has_mark(file, mark::cut_off)) ::dup3(nobody_.get(), file, O_CLOEXEC);
   }
-  for (const int file : fuse_connections())
-    if (has_mark(file, mark::cut_off)) ::dup3(nobody_.get(), file, O_CLOEXEC);
   nobody_ = unique_fd();
   // The server waits in a read of the old one. Any signal makes it look again, and this, which changes
-  // nothing, has the C library send one of its own to all threads.
+  // nothing, has the C library send one of its own to all threads. It waits until they have all received it,
+  // but a thread that reads in another mount that hangs does so only once that mount is cut off, too: hence
+  // no lock is held here.
   constexpr auto same = static_cast<uid_t>(-1);
   static_cast<void>(::setresuid(same, same, same));
 }
