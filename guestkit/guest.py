@@ -224,15 +224,26 @@ def _mount_places(g: Guestfs, devices: Mapping[str, str], readonly: bool) -> Mou
         if path == "/":
             g.umount_all()
             raise fault
-        message = f'{fault.message}; it is mounted read-only on "{printable(path)}"'
-        failures.append(PartFailure(part="mountpoints", message=message, op="mount_guest", errno=errno.EROFS))
+        how = "read-only " if fault.errno == errno.EROFS else ""
+        message = f'{fault.message}; it is mounted {how}on "{printable(path)}"'
+        failures.append(PartFailure(part="mountpoints", message=message, op="mount_guest", errno=fault.errno))
     mountpoints = dict(sorted(devices.items()))
     return Mounted(root=devices["/"], mountpoints=mountpoints, system=None, failures=tuple(failures))
 
 
 def _read_only_fault(g: Guestfs, device: str, path: str) -> Error | None:
-    """Return the error of a filesystem that was mounted read-only instead, as ntfs-3g does without one."""
-    if not g.statvfs(path)["flag"] & os.ST_RDONLY:
+    """Return the error of a filesystem that was mounted read-only instead, as ntfs-3g does without one.
+
+    Or the error of one that does not tell whether it was.
+    """
+    try:
+        flags = g.statvfs(path)["flag"]
+    except Error as error:
+        if is_final(error):
+            raise
+        reason = f"{printable(device)}: whether it can be written to is unknown: {printable(error.message)}"
+        return Error("mount_guest", reason, error.errno, hint="open the guest read-only")
+    if not flags & os.ST_RDONLY:
         return None
     kind = g.vfs_type(device)
     reason = f"{printable(device)}: can only be mounted read-only"

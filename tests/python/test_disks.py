@@ -35,6 +35,7 @@ from guestkit.cli import main
 from guestkit.cli.options import _mount
 from guestkit.disks import names_of
 from guestkit.fs import GuestFileSystem
+from guestkit.generated.structs import StatVFS
 from guestkit.guest import mount_guest
 from tests import domains
 
@@ -112,6 +113,29 @@ def test_a_filesystem_beside_the_root_that_cannot_be_written_refused_all(
     with pytest.raises(Error, match="/dev/sda1: can ") as caught:
         mount_guest(two, mounts={"/": "sda1", "/boot": "sda2"}, readonly=False)
     assert caught.value.errno == errno.EROFS
+    assert two.mountpoints() == {}
+
+
+def test_a_filesystem_that_does_not_tell_whether_it_is_read_only_refused_all(
+    two: Guestfs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = Guestfs.statvfs
+
+    def statvfs(g: Guestfs, path: str) -> StatVFS:
+        if path == damaged:
+            raise Error("statvfs", "Input/output error", errno.EIO)
+        return answers(g, path)
+
+    monkeypatch.setattr(Guestfs, "statvfs", statvfs)
+    damaged, unknown = "/lost+found", "whether it can be written to is unknown: Input/output error"
+    mounted = mount_guest(two, mounts={"/": "sda2", damaged: "sda1"}, readonly=False)
+    (failure,) = mounted.failures
+    assert failure.message == f'/dev/sda1: {unknown}; it is mounted on "{damaged}"'
+    assert failure.errno == errno.EIO
+    damaged = "/"
+    with pytest.raises(Error, match=f"/dev/sda2: {unknown}") as caught:
+        mount_guest(two, mounts={"/": "sda2"}, readonly=False)
+    assert (caught.value.op, caught.value.errno) == ("mount_guest", errno.EIO)
     assert two.mountpoints() == {}
 
 
