@@ -49,8 +49,10 @@ SYSTEM_CACHE = Path(_native.system_appliance_cache())
 
 FORMAT = "guestkit-appliance 2"
 HALF_A_DAY = 12 * 3600  # seconds
-#: Those of a fixed appliance, and what shuts QEMU in where that is asked for: a program and what it runs.
-FILES = ("kernel", "initrd", "root", "README.fixed", "cage", "command")
+#: The file in a lean appliance's directory that says which host has built it, where several share a home.
+HOST = "host"
+#: Those of a fixed appliance; what shuts QEMU in where that is asked for: a program and what it runs; HOST.
+FILES = ("kernel", "initrd", "root", "README.fixed", "cage", "command", HOST)
 
 #: supermin copies files from installed packages, so the appliance is rebuilt when one of these changes.
 PACKAGE_DATABASES = tuple(
@@ -68,8 +70,6 @@ PACKAGE_DATABASES = tuple(
     )
 )
 
-#: The file in a lean appliance's directory that says which host has built it, where several share a home.
-HOST = "host"
 #: The file in a lean appliance's directory that says why no warm one could be made of it: launches tell it.
 FAILURE = "no-warm-appliance"
 
@@ -400,7 +400,7 @@ def _build_into(target: Path, inputs: list[str], lock: int) -> list[bytes]:
         (made / HOST).write_text(_host())
         (made / "probes").mkdir()
         (made / "probes").chmod(0o700)
-        for name in (*FILES, HOST):
+        for name in FILES:
             (made / name).chmod((0o755 if name == "cage" else 0o644) & modes)
         _write_manifest(made, inputs, FILES)
         if fault := check(made):

@@ -303,6 +303,14 @@ def test_a_spoilt_appliance_is_refused_with_a_reason(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_the_appliance_was_in_no_manifest(lean: Appliance) -> None:
+    """Who changed it, as the one that tells the host, was not noticed."""
+    rows = (lean.directory / "manifest").read_text().splitlines()
+    listed = {row.split(maxsplit=3)[3] for row in rows if row.startswith("file ")}
+    files = {path.name for path in lean.directory.iterdir() if path.is_file()}
+    assert files - listed <= {"manifest", appliance.FAILURE}
+
+
 def test_a_foreign_appliance_is_refused(lean: Appliance, tmp_path: Path) -> None:
     place = copy_of(lean, tmp_path / "copy")
     os.chown(place / "root", 12345, -1)
