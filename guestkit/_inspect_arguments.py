@@ -151,7 +151,7 @@ def _launched(handle: Guestfs, asked: GuestArguments) -> Iterator[Guestfs]:
 
 
 def _out_of_time(error: CallTimeout) -> CallTimeout:
-    """Return the error of an inspection, whose user gave timeout=, and neither call_timeout= nor a handle."""
+    """Return the error in the words of who inspects: they gave timeout=, and have no handle of their own."""
     late: CallTimeout = CallTimeout(
         error.op,
         f"took longer than {error.seconds:g} s (timeout) and was stopped",

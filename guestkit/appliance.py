@@ -51,7 +51,8 @@ FORMAT = "guestkit-appliance 2"
 HALF_A_DAY = 12 * 3600  # seconds
 #: The file in a lean appliance's directory that says which host has built it, where several share a home.
 HOST = "host"
-#: Those of a fixed appliance; what shuts QEMU in where that is asked for: a program and what it runs; HOST.
+#: The files of a lean appliance: those of a fixed one, the program that shuts QEMU in where that is asked for
+#: and what it runs, and HOST.
 FILES = ("kernel", "initrd", "root", "README.fixed", "cage", "command", HOST)
 
 #: supermin copies files from installed packages, so the appliance is rebuilt when one of these changes.

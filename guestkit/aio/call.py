@@ -74,7 +74,7 @@ class Call(Coroutine[Any, Any, T], Generic[T]):
             raise self._unawaited()
 
     def _unawaited(self) -> TypeError:
-        """Return the error for who takes the call for its result: every call would be true otherwise."""
+        """Return the error for whoever takes the call for its result: a condition would always hold."""
         return TypeError(f"{self.__qualname__}() has to be awaited: this is the call, not its result")
 
     def __await__(self) -> Generator[Any, Any, T]:

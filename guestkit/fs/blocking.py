@@ -40,7 +40,7 @@ def run_on(
     if loop is None or loop.is_closed():
         raise RuntimeError("a filesystem with asynchronous=True has no blocking methods: await its others")
     if asyncio._get_running_loop() is loop:
-        raise NotImplementedError("a blocking method cannot be called on the loop that it waits for")
+        raise RuntimeError("a blocking method cannot run on the loop that it waits for: await its twin")
     tasks: list[asyncio.Task[T]] = []
     ended = threading.Event()
 

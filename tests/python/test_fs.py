@@ -404,6 +404,17 @@ def test_a_second_ctrl_c_does_not_wait_for_a_call_that_hangs(monkeypatch: pytest
     assert ended.wait(60)
 
 
+def test_a_blocking_method_on_its_own_loop_does_not_wait_for_itself() -> None:
+    fs = GuestFileSystem("disk")
+    assert fs.loop is not None
+
+    async def look() -> None:
+        fs.ls("/")
+
+    with pytest.raises(RuntimeError, match="await its twin"):
+        asyncio.run_coroutine_threadsafe(look(), fs.loop).result(60)
+
+
 def test_a_call_that_ctrl_c_had_kept_from_beginning_hung(monkeypatch: pytest.MonkeyPatch) -> None:
     fs = GuestFileSystem("disk")
     assert fs.loop is not None
